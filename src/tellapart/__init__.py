@@ -1,0 +1,3 @@
+"""Tells images apart."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Datasets, pixels and splits: Pillow, NumPy and scikit-learn, no torch."""

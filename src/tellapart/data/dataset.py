@@ -1,0 +1,296 @@
+"""The Dataset: immutable, ordered, labelled samples, and a ledger of what was left out and why."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data import manifest, splits
+from tellapart.data.cache import ContentCache
+from tellapart.data.images import Resize
+from tellapart.data.reader import Read, hash_file, in_parallel, read
+from tellapart.data.scan import Scan, scan_folder
+from tellapart.errors import DataError, EmptyDataset, TooFewImages
+from tellapart.progress import SILENT, Progress
+from tellapart.records import Sample, Skipped
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images.
+
+    Attributes
+    ----------
+    samples
+        In order of their ids; the same order on every machine.
+    class_names
+        Sorted; `targets` index into it. Kept by subsets, so that a class may be empty there.
+    ledger
+        Files that were found and are not used, with the reason.
+    root
+        The folder that ids are relative to.
+    """
+
+    samples: tuple[Sample, ...]
+    class_names: tuple[str, ...]
+    ledger: tuple[Skipped, ...] = ()
+    root: Path = Path()
+
+    @classmethod
+    def load(cls, data: Path | str) -> "Dataset":
+        """Read DATA as the command line takes it: a folder, or a CSV or Parquet manifest."""
+        path = Path(data)
+        if path.suffix.lower() in manifest.MANIFEST_SUFFIXES and not path.is_dir():
+            return cls.from_manifest(path)
+        return cls.from_folder(path)
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> "Dataset":
+        """Find the images of a folder with one sub-folder per class, or such folders under train/, test/.
+
+        Raises
+        ------
+        EmptyDataset
+            If no image is found.
+        """
+        return cls._from_scan(scan_folder(Path(folder)), Path(folder))
+
+    @classmethod
+    def from_manifest(cls, path: Path | str) -> "Dataset":
+        """Read a CSV or Parquet manifest with columns ``path``, ``label``[, ``split``, ``group``, …].
+
+        Raises
+        ------
+        ManifestError
+            If the manifest, a column or a file is missing, or it contradicts itself.
+        """
+        return cls._from_scan(manifest.read_manifest(Path(path)), Path(path).parent)
+
+    @classmethod
+    def from_dataframe(cls, frame: Any, root: Path | str = ".") -> "Dataset":
+        """Take a DataFrame with the columns of a manifest; paths are relative to `root`."""
+        rows = frame.to_dict(orient="records")
+        return cls._from_scan(manifest.samples_from_rows(rows, Path(root), "the DataFrame"), Path(root))
+
+    @classmethod
+    def _from_scan(cls, scan: Scan, root: Path) -> "Dataset":
+        if not scan.samples:
+            raise EmptyDataset(f"{root} holds no labelled image")
+        class_names = tuple(sorted({sample.label for sample in scan.samples}))
+        return cls(scan.samples, class_names, scan.skipped, root)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """int64 of shape (n_samples,): indices into `class_names`."""
+        index = {name: i for i, name in enumerate(self.class_names)}
+        return np.array([index[sample.label] for sample in self.samples], dtype=np.int64)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per class, in the order of `class_names`."""
+        numbers = np.bincount(self.targets, minlength=len(self.class_names))
+        return dict(zip(self.class_names, numbers.tolist(), strict=True))
+
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """One group per sample (its own id where it has none), or None if no sample has a group."""
+        if all(sample.group is None for sample in self.samples):
+            return None
+        return tuple(f"={s.id}" if s.group is None else s.group for s in self.samples)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over ids, labels and contents: equal for equal data, wherever it lies."""
+        digest = hashlib.sha256()
+        for sample in self.samples:
+            digest.update(f"{sample.id}\0{sample.label}\0{hash_file(sample)}\n".encode())
+        return digest.hexdigest()
+
+    def subset(self, indices: Iterable[int]) -> "Dataset":
+        """Return the samples at these positions, in the order of this dataset; the ledger stays behind."""
+        chosen = tuple(self.samples[i] for i in sorted(int(i) for i in indices))
+        return replace(self, samples=chosen, ledger=())
+
+    def where_split(self, split: str) -> "Dataset":
+        """Return the samples whose `split` is ``"train"``, ``"val"`` or ``"test"``."""
+        return self.subset(i for i, sample in enumerate(self.samples) if sample.split == split)
+
+    def without(self, bad: Mapping[str, str]) -> "Dataset":
+        """Move samples (by id, with the reason) into the ledger."""
+        moved = tuple(Skipped(sample.id, bad[sample.id]) for sample in self.samples if sample.id in bad)
+        kept = tuple(sample for sample in self.samples if sample.id not in bad)
+        return replace(self, samples=kept, ledger=self.ledger + moved)
+
+    def grouped_by(self, column: str) -> "Dataset":
+        """Return the dataset with `group` taken from a metadata column.
+
+        Raises
+        ------
+        DataError
+            If no sample has such a column.
+        """
+        if column == "group":
+            return self
+        if not any(column in sample.metadata for sample in self.samples):
+            columns = sorted({key for sample in self.samples for key in sample.metadata})
+            found = ", ".join(columns) if columns else "none: a folder has no metadata, a manifest may"
+            raise DataError(f"no metadata column {column!r} to group by (columns: {found})")
+        samples = tuple(replace(s, group=s.metadata.get(column) or None) for s in self.samples)
+        return replace(self, samples=samples)
+
+    def merged(self, classes: Mapping[str, Sequence[str]]) -> "Dataset":
+        """Return the dataset with classes joined: new name -> old names; others keep theirs.
+
+        Raises
+        ------
+        DataError
+            If an old name is not a class, or is given twice.
+        """
+        new_of: dict[str, str] = {}
+        for new, olds in classes.items():
+            for old in olds:
+                if old not in self.class_names or old in new_of:
+                    problem = "is given twice" if old in new_of else "is not a class"
+                    raise DataError(f"{old!r} {problem}; classes are {', '.join(self.class_names)}")
+                new_of[old] = new
+        samples = tuple(replace(s, label=new_of.get(s.label, s.label)) for s in self.samples)
+        names = tuple(sorted({sample.label for sample in samples}))
+        return replace(self, samples=samples, class_names=names)
+
+    def with_hashes(self, *, progress: Progress = SILENT) -> "Dataset":
+        """Return the dataset with the content hash of every file."""
+        if all(sample.sha256 is not None for sample in self.samples):
+            return self
+        with progress.track("reading", len(self)) as advance:
+            hashed = []
+            for sample, digest in zip(self.samples, in_parallel(hash_file, self.samples), strict=True):
+                hashed.append(replace(sample, sha256=digest))
+                advance(1)
+        return replace(self, samples=tuple(hashed))
+
+    def verified(self, *, progress: Progress = SILENT) -> "Dataset":
+        """Return the dataset hashed, with every file that cannot be decoded moved to the ledger.
+
+        Contents once found good are remembered, so that the next run need not decode them again.
+        """
+        hashed = self.with_hashes(progress=progress)
+        cache = ContentCache("verified-1")
+        known = cache.get([s.sha256 for s in hashed.samples if s.sha256])
+        unknown = [sample for sample in hashed.samples if sample.sha256 not in known]
+        bad: dict[str, str] = {}
+        good: list[tuple[str, bytes]] = []
+        with progress.track("checking", len(unknown)) as advance:
+            for result in in_parallel(_probe, unknown):
+                advance(1)
+                if result.reason is None:
+                    good.append((result.sha256, b""))
+                else:
+                    bad[result.sample.id] = result.reason
+        cache.put(good)
+        return hashed.without(bad)
+
+    def check_trainable(self, minimum: int) -> None:
+        """Raise unless there are two classes with `minimum` images each.
+
+        Raises
+        ------
+        TooFewImages
+            Naming the class and its number of images.
+        """
+        present = {name: n for name, n in self.counts.items() if n}
+        if len(present) < 2:
+            only = ", ".join(present) or "none"
+            raise TooFewImages(f"a classifier needs at least two classes with images; found: {only}")
+        for name, n in self.counts.items():
+            if n < minimum:
+                raise TooFewImages(
+                    f"class {name!r} has {n} usable images, at least {minimum} are needed; "
+                    "add images, or leave the class out"
+                )
+
+    def label_conflicts(self) -> list[tuple[str, ...]]:
+        """Return the ids of identical files that have different labels, one tuple per content."""
+        by_content: dict[str, list[Sample]] = defaultdict(list)
+        for sample in self.with_hashes().samples:
+            by_content[sample.sha256 or sample.id].append(sample)
+        return [
+            tuple(s.id for s in same) for same in by_content.values() if len({s.label for s in same}) > 1
+        ]
+
+    def n_duplicates(self) -> int:
+        """Return how many files are byte-for-byte copies of another one."""
+        counts = Counter(sample.sha256 for sample in self.with_hashes().samples)
+        return sum(n - 1 for digest, n in counts.items() if digest)
+
+    def tied(self) -> list[int]:
+        """Return one number per sample; samples of a group, or with identical files, share it."""
+        hashed = self.with_hashes().samples
+        return splits.join_groups([s.group for s in hashed], [s.sha256 or None for s in hashed])
+
+    def split(
+        self,
+        test_size: float = 0.2,
+        *,
+        stratify: bool = True,
+        group_by: str | None = None,
+        seed: int = 0,
+    ) -> tuple["Dataset", "Dataset"]:
+        """Split into two datasets so that no group and no identical file is in both.
+
+        Parameters
+        ----------
+        test_size
+            Part of the images that goes into the second dataset, in (0, 1).
+        stratify
+            Keep the classes' shares as equal as the groups allow.
+        group_by
+            Metadata column whose values must stay on one side; samples' own groups always do.
+        seed
+            Decides among equals.
+
+        Returns
+        -------
+        train, test
+
+        Raises
+        ------
+        TooFewImages
+            If a class has too few independent images for two parts.
+        """
+        dataset = self.grouped_by(group_by) if group_by else self
+        parts = dataset.deal([1 - test_size, test_size], stratify=stratify, seed=seed)
+        return tuple(dataset.subset(np.flatnonzero(parts == part)) for part in (0, 1))  # type: ignore[return-value]
+
+    def deal(
+        self, proportions: Sequence[float], *, stratify: bool = True, seed: int = 0
+    ) -> NDArray[np.int64]:
+        """Return the part of each sample; see `tellapart.data.splits.deal`."""
+        try:
+            return splits.deal(self.targets, self.tied(), proportions, seed=seed, stratify=stratify)
+        except splits.RareClass as exc:
+            name = self.class_names[exc.class_index]
+            raise TooFewImages(
+                f"class {name!r} has {exc.n_groups} independent images or groups, "
+                f"but {len(proportions)} parts each need one; add images, or leave the class out"
+            ) from exc
+
+    def augment(
+        self, pipelines: Sequence[Callable[..., Any]], copies: int, out: Path | str, *, seed: int = 0
+    ) -> "Dataset":
+        """Write augmented copies and return the dataset with them; see `tellapart.data.augment`."""
+        from tellapart.data.augment import augment
+
+        return augment(self, pipelines, copies, Path(out), seed=seed)
+
+
+def _probe(sample: Sample) -> Read:
+    return read(sample, Resize(32))

@@ -1,0 +1,155 @@
+"""From a file, or its bytes, to 8-bit RGB pixels: one path for training, evaluation and serving.
+
+What becomes of each kind of image is documented in docs/images.md and fixed here, so that an exported
+model can never disagree with the trained one about pixels.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tellapart.errors import UnreadableImage
+
+ACCEPTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""Pillow's names; MPO is the JPEG of phones that store a second picture behind the first."""
+
+ACCEPTED_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+)
+
+MAX_PIXELS = 178_956_970
+"""Width times height above which a file is refused from its header, before any pixel is decoded."""
+
+Fit = Literal["squash", "crop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """How an image of any shape becomes the square that a network takes.
+
+    Attributes
+    ----------
+    size
+        Edge of the square, in pixels.
+    fit
+        ``"squash"`` scales both edges to `size` and loses nothing at the borders;
+        ``"crop"`` scales the short edge to `size` / `crop_fraction` and cuts the centre out.
+    crop_fraction
+        Part of the short edge that the centre crop keeps, in (0, 1].
+    """
+
+    size: int
+    fit: Fit = "squash"
+    crop_fraction: float = 0.875
+
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return uint8 pixels of shape (size, size, 3) from an RGB image."""
+        if self.fit == "squash":
+            box = (0.0, 0.0, float(image.width), float(image.height))
+        else:
+            edge = min(image.size) * self.crop_fraction
+            left, top = (image.width - edge) / 2, (image.height - edge) / 2
+            box = (left, top, left + edge, top + edge)
+        if image.size != (self.size, self.size) or box != (0.0, 0.0, *map(float, image.size)):
+            image = image.resize((self.size, self.size), Image.Resampling.BICUBIC, box=box)
+        return np.asarray(image)
+
+
+def load_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
+    """Decode a file, or a file's bytes, and resize it.
+
+    Returns
+    -------
+    ndarray of shape (size, size, 3), dtype uint8, RGB.
+
+    Raises
+    ------
+    UnreadableImage
+        If the source is missing, empty, truncated, not an accepted format or too large.
+    """
+    return resize(decode(source, target_px=resize.size))
+
+
+def decode(source: Path | bytes, target_px: int | None = None) -> Image.Image:
+    """Decode an image to upright 8-bit RGB.
+
+    Parameters
+    ----------
+    source
+        A path, or the bytes of a file.
+    target_px
+        The edge to which the caller will shrink the picture. JPEGs more than four times as large are
+        then decoded at a half, a quarter or an eighth (libjpeg's own scaling), which is much faster.
+
+    Raises
+    ------
+    UnreadableImage
+        With the reason; the path is not part of the message.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Between 89 and 178 million pixels Pillow only warns; our own limit is checked below.
+            warnings.simplefilter("ignore")
+            return _decode(source if isinstance(source, Path) else io.BytesIO(source), target_px)
+    except UnreadableImage:
+        raise
+    except FileNotFoundError as exc:
+        raise UnreadableImage("no such file") from exc
+    except PermissionError as exc:
+        raise UnreadableImage("permission denied") from exc
+    except Image.DecompressionBombError as exc:
+        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels: shrink it first") from exc
+    except UnidentifiedImageError as exc:
+        raise UnreadableImage(_why_unidentified(source)) from exc
+    except Exception as exc:
+        # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, zlib.error, IndexError …
+        # for damaged files; whatever they raise, this one file cannot become pixels.
+        raise UnreadableImage(f"damaged or truncated ({type(exc).__name__}: {exc})") from exc
+
+
+def _decode(source: Path | io.BytesIO, target_px: int | None) -> Image.Image:
+    with Image.open(source, formats=ACCEPTED_FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableImage(
+                f"{image.width}x{image.height} is more than {MAX_PIXELS:,} pixels: shrink it first"
+            )
+        if target_px is not None and image.format in ("JPEG", "MPO"):
+            image.draft(None, (4 * target_px, 4 * target_px))
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any Pillow mode to RGB: transparency over white, 16-bit scaled to 8-bit."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Scale high-bit grey to 0-255 by its own type: 16-bit by 257, floats of 0-1 by 255, else clip."""
+    grey = np.nan_to_num(values.astype(np.float64))
+    if np.issubdtype(values.dtype, np.floating):
+        grey = grey * 255 if grey.size and grey.max() <= 1 else grey
+    elif values.dtype.itemsize == 2 or (grey.size and grey.max() > 255):
+        grey = grey / 257
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def _why_unidentified(source: Path | bytes) -> str:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(16)
+    if not source:
+        return "empty file"
+    accepted = ", ".join(name for name in ACCEPTED_FORMATS if name != "MPO")
+    return f"not an image, or damaged in its header (accepted: {accepted})"

@@ -1,0 +1,156 @@
+"""Find the images of a folder of class folders, in the same order on every machine, decoding nothing."""
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.data.images import ACCEPTED_SUFFIXES
+from tellapart.errors import EmptyDataset
+from tellapart.records import Sample, Skipped
+
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What a folder, or a manifest's `split` cell, may be called, and what it means."""
+
+_HIDDEN_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What lies in a folder: usable-looking samples in order, and what was left out and why."""
+
+    samples: tuple[Sample, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def scan_folder(root: Path) -> Scan:
+    """Find the images under `root`, one folder per class, or such folders under train/, val/ and test/.
+
+    Hidden files (a leading dot, Thumbs.db and the like) are ignored by convention; everything else
+    that is not taken is in `skipped`. Symbolic links are followed, loops are cut.
+
+    Raises
+    ------
+    EmptyDataset
+        If `root` is missing, not a folder, or holds no class folder with an image in it.
+    """
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise EmptyDataset(f"{root} {what}; give a folder with one sub-folder of images per class")
+    folders = [entry.name for entry in _visible(root) if entry.is_dir()]
+    has_splits = _are_split_folders(root, folders)
+    samples: list[Sample] = []
+    skipped = [Skipped(_portable(entry.name), "not in a class folder") for entry in _stray_images(root)]
+    for folder in folders:
+        if not has_splits:
+            _scan_class(root, folder, None, samples, skipped)
+            continue
+        for entry in _visible(root / folder):
+            if entry.is_dir():
+                _scan_class(root, f"{folder}/{entry.name}", SPLIT_FOLDERS[folder.lower()], samples, skipped)
+            elif _suffix(entry.name) in ACCEPTED_SUFFIXES:
+                skipped.append(Skipped(_portable(f"{folder}/{entry.name}"), "not in a class folder"))
+    if not samples:
+        raise EmptyDataset(_nothing_found(root, folders, skipped))
+    return Scan(tuple(_in_order(samples)), tuple(sorted(skipped, key=lambda s: s.path)))
+
+
+def portable_id(text: str) -> str:
+    """Return a path's NFC form with POSIX separators: what two machines agree to call the file."""
+    return unicodedata.normalize("NFC", text.replace("\\", "/") if os.sep == "\\" else text)
+
+
+def _portable(text: str) -> str:
+    # File names that are not valid UTF-8 arrive with surrogates, which no text file could hold.
+    return portable_id(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+
+
+def _scan_class(
+    root: Path, folder: str, split: str | None, samples: list[Sample], skipped: list[Skipped]
+) -> None:
+    label = _portable(folder.rsplit("/", 1)[-1])
+    found = False
+    for relative, reason in _walk(root, folder, ()):
+        found = True
+        if reason is None:
+            samples.append(Sample(_portable(relative), root / relative, label, split))
+        else:
+            skipped.append(Skipped(_portable(relative), reason))
+    if not found:
+        skipped.append(Skipped(_portable(folder) + "/", "empty folder"))
+
+
+def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
+    """Yield (relative path, None or why it is not taken) for every visible file below `folder`."""
+    place = root / folder
+    status = place.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    try:
+        entries = list(_visible(place))
+    except PermissionError:
+        yield folder + "/", "permission denied"
+        return
+    for entry in entries:
+        relative = f"{folder}/{entry.name}"
+        if entry.is_dir():
+            yield from _walk(root, relative, (*above, here))
+        elif _suffix(entry.name) not in ACCEPTED_SUFFIXES:
+            yield relative, f"not an image: the name ends in {_suffix(entry.name) or 'no suffix'}"
+        else:
+            yield relative, None if entry.is_file() else _why_not_a_file(entry)
+
+
+def _why_not_a_file(entry: os.DirEntry[str]) -> str:
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return "broken link: no such file"
+    return f"not a regular file (mode {stat.filemode(mode)})"
+
+
+def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN_NAMES:
+                yield entry
+
+
+def _stray_images(root: Path) -> list[os.DirEntry[str]]:
+    return [e for e in _visible(root) if not e.is_dir() and _suffix(e.name) in ACCEPTED_SUFFIXES]
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _are_split_folders(root: Path, folders: list[str]) -> bool:
+    """Whether the folders are train/val/test over class folders, rather than classes of such names."""
+    if not folders or any(folder.lower() not in SPLIT_FOLDERS for folder in folders):
+        return False
+    return any(entry.is_dir() for folder in folders for entry in _visible(root / folder))
+
+
+def _in_order(samples: list[Sample]) -> Iterator[Sample]:
+    """Sort by id; should two names differ only in Unicode form, let the later keep its raw form."""
+    from dataclasses import replace
+
+    taken: set[str] = set()
+    for sample in sorted(samples, key=lambda s: (s.id, os.fspath(s.path))):
+        unique = sample.id
+        while unique in taken:
+            unique += "\u200b"
+        taken.add(unique)
+        yield sample if unique == sample.id else replace(sample, id=unique)
+
+
+def _nothing_found(root: Path, folders: list[str], skipped: list[Skipped]) -> str:
+    accepted = " ".join(sorted(ACCEPTED_SUFFIXES))
+    if not folders:
+        stray = sum(s.reason == "not in a class folder" for s in skipped)
+        holds = f"{stray} images but no class folders" if stray else "no folders"
+        return f"{root} holds {holds}; give a folder with one sub-folder of images per class"
+    return f"no images in the {len(folders)} folders of {root} (accepted: {accepted})"

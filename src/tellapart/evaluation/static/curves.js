@@ -1,0 +1,285 @@
+// Line charts, histograms and the threshold explorer, drawn as SVG from plain data.
+//
+// Shared by the report, the browser app and notebooks, so nothing here knows the page it is put into:
+// every exported chart takes one object of numbers and names and returns a detached element. Colours and
+// line styles are CSS classes (ta-…), so light, dark and print need no redrawing.
+
+const SVG = "http://www.w3.org/2000/svg";
+const WIDTH = 360;
+const HEIGHT = 290;
+const MARGIN = { left: 46, right: 12, top: 10, bottom: 40 };
+
+const builder = (create) => (name, attributes = {}, ...children) => {
+  const node = create(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== null) node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+};
+const svg = builder((name) => document.createElementNS(SVG, name));
+export const html = builder((name) => document.createElement(name));
+
+export const percent = (value) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "not defined");
+const ratio = (value) => {
+  if (value === Infinity) return "∞";
+  return Number.isFinite(value) ? value.toFixed(value < 10 ? 2 : 1) : "not defined";
+};
+const short = (value) => String(Number(value.toPrecision(2)));
+
+/** Round numbers that cover [low, high] in about `count` steps. */
+function ticks(low, high, count = 5) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5].find((factor) => factor * power >= rough) ?? 10);
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+}
+
+/** The empty plot. `x` and `y` are {label, domain: [low, high], format?}; px and py map data to pixels. */
+function axes({ title, x, y, height = HEIGHT }) {
+  const [left, right, top, bottom] = [MARGIN.left, WIDTH - MARGIN.right, MARGIN.top, height - MARGIN.bottom];
+  const px = (value) => left + ((value - x.domain[0]) / (x.domain[1] - x.domain[0])) * (right - left);
+  const py = (value) => bottom - ((value - y.domain[0]) / (y.domain[1] - y.domain[0])) * (bottom - top);
+  const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "ta-plot", role: "img", "aria-label": title });
+  for (const value of ticks(...y.domain)) {
+    root.append(svg("line", { class: "ta-grid", x1: left, x2: right, y1: py(value), y2: py(value) }));
+    root.append(svg("text", { class: "ta-tick", x: left - 6, y: py(value) + 3.5, "text-anchor": "end" }, (y.format ?? short)(value)));
+  }
+  for (const value of ticks(...x.domain)) {
+    root.append(svg("line", { class: "ta-grid", x1: px(value), x2: px(value), y1: top, y2: bottom }));
+    root.append(svg("text", { class: "ta-tick", x: px(value), y: bottom + 14, "text-anchor": "middle" }, (x.format ?? short)(value)));
+  }
+  root.append(svg("path", { class: "ta-axis", d: `M${left},${top}V${bottom}H${right}` }));
+  root.append(svg("text", { class: "ta-label", x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, x.label));
+  const middle = (top + bottom) / 2;
+  root.append(svg("text", { class: "ta-label", x: 0, y: 0, "text-anchor": "middle", transform: `translate(11,${middle}) rotate(-90)` }, y.label));
+  return { root, px, py, left, right, top, bottom };
+}
+
+const path = (points, { px, py }) =>
+  points.filter(Boolean).map(([x, y], i) => `${i ? "L" : "M"}${px(x).toFixed(1)},${py(y).toFixed(1)}`).join("");
+
+function legend(series) {
+  const swatch = (style) => svg("svg", { viewBox: "0 0 26 8", class: "ta-swatch", "aria-hidden": "true" },
+    svg("path", { class: `ta-line ${style}`, d: "M1,4H25" }));
+  return html("ul", { class: "ta-legend" }, ...series.map(({ name, style }) => html("li", {}, swatch(style), name)));
+}
+
+function drawLines(options) {
+  const plot = axes(options);
+  for (const { points, style } of options.series) {
+    plot.root.append(svg("path", { class: `ta-line ${style}`, d: path(points, plot) }));
+  }
+  for (const { x, y, label } of options.marks ?? []) {
+    plot.root.append(svg("path", { class: "ta-chosen", d: "M0,-6L6,0L0,6L-6,0Z", transform: `translate(${plot.px(x)},${plot.py(y)})` },
+      svg("title", {}, label)));
+  }
+  return plot;
+}
+
+/**
+ * Lines over common axes.
+ * @param {{title: string, x: object, y: object, series: {name: string, style: string, points: number[][]}[],
+ *          marks?: {x: number, y: number, label: string}[]}} options styles are "s1" … "s4", "base", "other"
+ */
+export function lineChart(options) {
+  const named = options.series.filter(({ name }) => name);
+  return html("div", { class: "ta-chart" }, drawLines(options).root, ...(named.length > 1 ? [legend(named)] : []));
+}
+
+/** Two groups as shares of each, one above and one below the line: {title, xLabel, edges, above, below, threshold?}. */
+export function histogram({ title, xLabel, edges, above, below, threshold }) {
+  const share = ({ counts }) => counts.map((count) => count / Math.max(1, counts.reduce((a, b) => a + b, 0)));
+  const [up, down] = [share(above), share(below)];
+  const top = Math.max(0.05, ...up, ...down) * 1.08;
+  const format = (value) => `${Math.round(100 * Math.abs(value))} %`;
+  const plot = axes({ title, height: 220, x: { label: xLabel, domain: [0, 1] }, y: { label: "share of the group", domain: [-top, top], format } });
+  const bar = (style, value, i, count, name) => {
+    const [y0, y1] = [plot.py(0), plot.py(value)];
+    return svg("rect", { class: style, x: plot.px(edges[i]) + 0.5, width: plot.px(edges[i + 1]) - plot.px(edges[i]) - 1, y: Math.min(y0, y1), height: Math.abs(y1 - y0) },
+      svg("title", {}, `${name}, ${edges[i].toFixed(2)} to ${edges[i + 1].toFixed(2)}: ${count}`));
+  };
+  plot.root.append(...up.map((value, i) => bar("ta-bar s1", value, i, above.counts[i], above.name)));
+  plot.root.append(...down.map((value, i) => bar("ta-bar s2", -value, i, below.counts[i], below.name)));
+  plot.root.append(svg("line", { class: "ta-axis", x1: plot.left, x2: plot.right, y1: plot.py(0), y2: plot.py(0) }));
+  if (threshold !== null && threshold !== undefined) {
+    plot.root.append(svg("line", { class: "ta-line base", x1: plot.px(threshold), x2: plot.px(threshold), y1: plot.top, y2: plot.bottom }));
+  }
+  const text = (y, { name, counts }, arrow) => svg("text", { class: "ta-note", x: (plot.left + plot.right) / 2, y, "text-anchor": "middle" },
+    `${arrow} ${name} (${counts.reduce((a, b) => a + b, 0)})`);
+  plot.root.append(text(plot.top + 10, above, "▲"), text(plot.bottom - 5, below, "▼"));
+  return html("div", { class: "ta-chart" }, plot.root);
+}
+
+/** Observed against predicted share: {title, bins: [{confidence, correct, low, high, count}]}, empty bins left out. */
+export function reliabilityChart({ title, bins }) {
+  const unit = { domain: [0, 1] };
+  const plot = drawLines({ title, x: { ...unit, label: "predicted probability" }, y: { ...unit, label: "share that was correct" },
+    series: [{ style: "base", points: [[0, 0], [1, 1]] }] });
+  const most = Math.max(1, ...bins.map(({ count }) => count));
+  for (const { from, to, count } of bins) {
+    const tall = (0.16 * (plot.bottom - plot.top) * count) / most;
+    plot.root.append(svg("rect", { class: "ta-bar quiet", x: plot.px(from) + 1, width: plot.px(to) - plot.px(from) - 2, y: plot.bottom - tall, height: tall }));
+  }
+  plot.root.append(svg("path", { class: "ta-line s1", d: path(bins.map(({ confidence, correct }) => [confidence, correct]), plot) }));
+  for (const { confidence, correct, low, high, count } of bins) {
+    const x = plot.px(confidence);
+    plot.root.append(svg("line", { class: "ta-error", x1: x, x2: x, y1: plot.py(low), y2: plot.py(high) }));
+    plot.root.append(svg("circle", { class: "ta-dot", cx: x, cy: plot.py(correct), r: 4 },
+      svg("title", {}, `predicted ${percent(confidence)}, correct ${percent(correct)} of ${count} images`)));
+  }
+  return html("div", { class: "ta-chart" }, plot.root);
+}
+
+/** Figures of one operating point, PPV and NPV re-weighted to `prevalence` by Bayes' rule. */
+export function rates({ positives, negatives, tp, fp }, index, prevalence = positives / (positives + negatives)) {
+  const [sensitivity, falsePositive] = [tp[index] / positives, fp[index] / negatives];
+  const [found, alarmed] = [sensitivity * prevalence, falsePositive * (1 - prevalence)];
+  const [missed, cleared] = [(1 - sensitivity) * prevalence, (1 - falsePositive) * (1 - prevalence)];
+  return {
+    sensitivity, specificity: 1 - falsePositive, ppv: found / (found + alarmed), npv: cleared / (cleared + missed),
+    lrPlus: sensitivity / falsePositive, lrMinus: (1 - sensitivity) / (1 - falsePositive),
+    tp: tp[index], fp: fp[index], fn: positives - tp[index], tn: negatives - fp[index],
+  };
+}
+
+const rocPoints = ({ tp, fp, positives, negatives }) => tp.map((count, i) => [fp[i] / negatives, count / positives]);
+const prPoints = ({ tp, fp, positives }) =>
+  tp.map((count, i) => (count + fp[i] ? [count / positives, count / (count + fp[i])] : null));
+
+/** Net benefit against the threshold, beside calling all images positive, or none. */
+export function decisionCurve({ title, points, name }) {
+  const { thresholds, tp, fp, positives, negatives } = points;
+  const total = positives + negatives;
+  const grid = Array.from({ length: 98 }, (_, i) => (i + 1) / 100);
+  const benefit = (t, found, alarms) => found / total - ((alarms / total) * t) / (1 - t);
+  const at = (t) => thresholds.findIndex((value) => value === null || value >= t);
+  const floor = -0.15 * (positives / total);
+  const line = (values) => grid.map((t, i) => [t, values[i]]).map((p) => (p[1] >= floor ? p : null));
+  const model = line(grid.map((t) => benefit(t, tp[at(t)], fp[at(t)])));
+  const all = line(grid.map((t) => benefit(t, positives, negatives)));
+  return lineChart({ title, x: { label: "threshold probability", domain: [0, 1] },
+    y: { label: "net benefit", domain: [floor, (1.1 * positives) / total] },
+    series: [{ name: `model, ${name}`, style: "s1", points: model }, { name: "call all positive", style: "s2", points: all },
+      { name: "call none positive", style: "base", points: [[0, 0], [1, 0]] }] });
+}
+
+/** One curve with a movable marker; `pick(index)` is told where the reader clicks or drags. */
+function curvePanel({ title, xLabel, yLabel, toPoints, reference, macro }, classes, pick) {
+  const holder = html("div", { class: "ta-chart ta-movable" });
+  let plot, points, marker;
+  const nearest = (event) => {
+    const box = plot.root.getBoundingClientRect();
+    const [x, y] = [((event.clientX - box.left) * WIDTH) / box.width, ((event.clientY - box.top) * HEIGHT) / box.height];
+    const distance = (point) => (point ? (plot.px(point[0]) - x) ** 2 + (plot.py(point[1]) - y) ** 2 : Infinity);
+    return points.reduce((best, point, i) => (distance(point) < distance(points[best]) ? i : best), 0);
+  };
+  holder.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    holder.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    pick(nearest(event));
+  });
+  holder.addEventListener("pointermove", (event) => holder.hasPointerCapture(event.pointerId) && pick(nearest(event)));
+  return {
+    holder,
+    draw(current) {
+      points = toPoints(current);
+      const others = classes.filter((entry) => entry !== current).map((entry) => ({ style: "other", points: toPoints(entry) }));
+      const series = [...others, { style: "base", points: reference(current) }, { style: "s1", points }];
+      if (macro) series.splice(-1, 0, { style: "s2", points: macro });
+      const chosen = current.chosen === null ? null : points[current.chosen];
+      const marks = chosen ? [{ x: chosen[0], y: chosen[1], label: "chosen threshold" }] : [];
+      plot = drawLines({ title: `${title}, ${current.name}`, x: { label: xLabel, domain: [0, 1] }, y: { label: yLabel, domain: [0, 1] }, series, marks });
+      marker = plot.root.appendChild(svg("circle", { class: "ta-marker", r: 6.5 }));
+      holder.replaceChildren(plot.root);
+    },
+    move(index) {
+      marker.style.display = points[index] ? "" : "none";
+      if (points[index]) marker.setAttribute("transform", `translate(${plot.px(points[index][0])},${plot.py(points[index][1])})`);
+    },
+  };
+}
+
+/** The table of figures beside the curves; `show(figures)` fills it. */
+function readout() {
+  const cells = {};
+  const row = (key, label, hint) => {
+    cells[key] = html("td", { "data-figure": key });
+    return html("tr", {}, html("th", { scope: "row" }, label, html("small", {}, hint)), cells[key]);
+  };
+  const count = (key, label) => {
+    cells[key] = html("b", { "data-figure": key });
+    return html("td", {}, cells[key], html("small", {}, label));
+  };
+  const table = html("table", { class: "ta-readout" }, html("tbody", {},
+    row("sensitivity", "Sensitivity", "found, of those that have it"), row("specificity", "Specificity", "cleared, of those that do not"),
+    row("ppv", "PPV", "right, of those called positive"), row("npv", "NPV", "right, of those called negative"),
+    row("lrPlus", "LR+", "odds after a positive call"), row("lrMinus", "LR−", "odds after a negative call")));
+  const counts = html("table", { class: "ta-counts" }, html("tbody", {},
+    html("tr", {}, count("tp", "true positives"), count("fp", "false positives")),
+    html("tr", {}, count("fn", "false negatives"), count("tn", "true negatives"))));
+  const show = (figures) => {
+    for (const key of ["sensitivity", "specificity", "ppv", "npv"]) cells[key].textContent = percent(figures[key]);
+    for (const key of ["lrPlus", "lrMinus"]) cells[key].textContent = ratio(figures[key]);
+    for (const key of ["tp", "fp", "fn", "tn"]) cells[key].textContent = figures[key];
+  };
+  return { holder: html("div", {}, table, counts), show };
+}
+
+/**
+ * ROC and precision-recall curves with one movable threshold.
+ * @param {{classes: {name: string, positives: number, negatives: number, thresholds: (number|null)[], tp: number[],
+ *          fp: number[], chosen: number|null, start: number}[], macro: number[][]|null}} data
+ *          thresholds ascend; the last, null, calls nothing positive; `chosen` and `start` are indices into them
+ */
+export function thresholdExplorer({ classes, macro }) {
+  let current = classes[0];
+  const slider = html("input", { type: "range", role: "slider", min: 0, step: 1, "aria-label": "Threshold" });
+  const value = html("output", { class: "ta-value" });
+  const prevalence = html("input", { type: "number", min: 0, max: 100, step: "any", inputmode: "decimal" });
+  const reset = html("button", { type: "button" });
+  const picker = html("select", {}, ...classes.map(({ name }, i) => html("option", { value: i }, name)));
+  const pick = (index) => { slider.value = index; slider.focus({ preventScroll: true }); update(); };
+  const panels = [
+    curvePanel({ title: "ROC curve", xLabel: "1 − specificity (false alarms)", yLabel: "sensitivity (found)", toPoints: rocPoints,
+      reference: () => [[0, 0], [1, 1]], macro }, classes, pick),
+    curvePanel({ title: "Precision-recall curve", xLabel: "recall (= sensitivity)", yLabel: "precision (= PPV)", toPoints: prPoints,
+      reference: ({ positives, negatives }) => [0, 1].map((x) => [x, positives / (positives + negatives)]) }, classes, pick)];
+  const figures = readout();
+
+  function update() {
+    const index = Number(slider.value);
+    const threshold = current.thresholds[index];
+    const typed = prevalence.value === "" ? NaN : Number(prevalence.value) / 100;
+    const changed = prevalence.value !== prevalence.defaultValue && typed >= 0 && typed <= 1;
+    const now = rates(current, index, changed ? typed : undefined);
+    const name = threshold === null ? "above every probability" : Number(threshold.toPrecision(3)).toString();
+    value.textContent = index === current.chosen ? `${name} (chosen)` : name;
+    slider.setAttribute("aria-valuetext", `threshold ${name}, sensitivity ${percent(now.sensitivity)}, specificity ${percent(now.specificity)}, PPV ${percent(now.ppv)}, NPV ${percent(now.npv)}`);
+    reset.hidden = index === current.start;
+    panels.forEach((panel) => panel.move(index));
+    figures.show(now);
+  }
+  function select(entry) {
+    current = entry;
+    slider.max = entry.thresholds.length - 1;
+    slider.value = entry.start;
+    prevalence.defaultValue = prevalence.value = ((100 * entry.positives) / (entry.positives + entry.negatives)).toFixed(1);
+    reset.textContent = entry.chosen === null ? "Back to 0.5" : "Back to the chosen threshold";
+    panels.forEach((panel) => panel.draw(entry));
+    update();
+  }
+  slider.addEventListener("input", update);
+  prevalence.addEventListener("input", update);
+  reset.addEventListener("click", () => pick(current.start));
+  picker.addEventListener("change", () => select(classes[Number(picker.value)]));
+  const field = (text, control, unit = "") => html("label", {}, html("span", {}, text), control, unit);
+  const controls = html("div", { class: "ta-controls" }, ...(classes.length > 1 ? [field("Class against the rest", picker)] : []),
+    field("Prevalence", prevalence, " %"), html("span", { class: "ta-state" }, "Threshold ", value), reset);
+  select(current);
+  return html("div", { class: "ta-explorer" }, controls, slider,
+    html("div", { class: "ta-panels" }, ...panels.map(({ holder }) => holder), figures.holder));
+}

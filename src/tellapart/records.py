@@ -1,0 +1,104 @@
+"""The frozen records that the layers pass to one another. No files, no models, no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import DataError
+
+UNKNOWN = -1
+"""The value of `Predictions.y_true` for an image whose true class is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image file.
+
+    Attributes
+    ----------
+    id
+        POSIX path relative to the dataset's root, NFC-normalised: unique, and the same on every machine.
+    path
+        Where the file lies.
+    label
+        Class name.
+    split
+        ``"train"``, ``"val"``, ``"test"`` where the data say so, else None.
+    group
+        What must stay on one side of a split (patient, lesion), else None.
+    metadata
+        Every other manifest column, as text.
+    sha256
+        Hex digest of the file's bytes; None until it was read.
+    """
+
+    id: str
+    path: Path
+    label: str
+    split: str | None = None
+    group: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One file that was found and not used.
+
+    Attributes
+    ----------
+    path
+        As `Sample.id` where it lies under the dataset's root.
+    reason
+        Why, in words a user can act on.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a classifier said about images; evaluation needs nothing else.
+
+    Attributes
+    ----------
+    sample_ids
+        One per image, length n_samples.
+    y_true
+        int64 of shape (n_samples,), indices into `class_names`; `UNKNOWN` (-1) where not known.
+    y_prob
+        float64 of shape (n_samples, n_classes); rows sum to 1.
+    class_names
+        Length n_classes, in the order of the columns.
+    groups
+        One per image (patient, lesion) where images are not independent, else None.
+    """
+
+    sample_ids: tuple[str, ...]
+    y_true: NDArray[np.int64]
+    y_prob: NDArray[np.float64]
+    class_names: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n_samples, n_classes = len(self.sample_ids), len(self.class_names)
+        if self.y_prob.shape != (n_samples, n_classes):
+            raise DataError(f"y_prob has shape {self.y_prob.shape}, expected {(n_samples, n_classes)}")
+        if self.y_true.shape != (n_samples,):
+            raise DataError(f"y_true has shape {self.y_true.shape}, expected {(n_samples,)}")
+        if self.groups is not None and len(self.groups) != n_samples:
+            raise DataError(f"{len(self.groups)} groups for {n_samples} samples")
+        if n_samples and not np.allclose(self.y_prob.sum(axis=1), 1.0, atol=1e-4):
+            raise DataError("rows of y_prob must sum to 1")
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def y_pred(self) -> NDArray[np.int64]:
+        """int64 of shape (n_samples,): the most probable class."""
+        return self.y_prob.argmax(axis=1).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Backbones, features, heads, fine-tuning and export: the only part that imports torch."""

@@ -1,0 +1,161 @@
+"""What a training run can be told, with the defaults and their checks. Imports no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tellapart.data.images import Fit
+from tellapart.errors import ConfigError
+
+Mode = Literal["auto", "features", "finetune"]
+HeadKind = Literal["logistic", "svm"]
+Augment = Literal["none", "light", "standard", "strong"]
+Pipeline = Callable[..., Any]
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+_CHOICES = {
+    "mode": ("auto", "features", "finetune"),
+    "head": ("logistic", "svm"),
+    "optimizer": ("adamw", "sgd"),
+    "fit": ("squash", "crop"),
+    "precision": ("auto", "fp32", "amp"),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run.
+
+    Attributes
+    ----------
+    mode
+        ``"features"``: a frozen network under a scikit-learn head; ``"finetune"``: the whole network;
+        ``"auto"``: features without a GPU, finetune with one.
+    backbone
+        A name from `tellapart.training.backbones`, a torchvision name, or ``"timm:NAME"``.
+    weights
+        ``"imagenet"`` (the network's own pretrained weights), ``"none"`` (from scratch), or a file.
+    image_size
+        Edge in pixels; None takes the network's own.
+    fit
+        How an image becomes a square: ``"squash"`` or ``"crop"``.
+    head
+        Features mode: ``"logistic"`` or ``"svm"``.
+    balance
+        Weigh classes inversely to their frequency.
+    epochs, batch_size
+        Fine-tuning.
+    learning_rate
+        Peak rate of the warm-up and cosine schedule, or one rate per epoch (then `epochs` follows its
+        length and no warm-up is added). None takes 1e-3 for AdamW and 1e-2 for SGD.
+    backbone_rate
+        The pretrained layers' learning rate as a part of the new head's, in (0, 1].
+    head_epochs
+        Epochs at the start in which only the new head learns.
+    warmup_epochs, weight_decay, momentum, dropout, label_smoothing
+        As usual; `momentum` is used by SGD.
+    patience
+        Epochs without a better validation loss after which fine-tuning stops; None never stops early.
+    augment
+        A policy's name, or a sequence of pipelines, each any callable on an RGB uint8 array.
+    precision
+        ``"auto"`` uses mixed precision on a GPU, where it is faster, and fp32 elsewhere.
+    test_size, val_size
+        Parts of the whole data held out for testing and of the rest for validation, in (0, 1).
+    group_by
+        Metadata column whose values must not straddle a split.
+    folds
+        k of a k-fold cross-validation, or None for one held-out test set.
+    positive
+        For two classes, the one whose finding is "positive"; None takes the last in sorted order.
+    target_sensitivity
+        Choose the threshold that reaches this sensitivity on validation data; None maximises
+        Youden's index.
+    seed, device, workers
+        `device` is ``"auto"``, ``"cpu"`` or ``"cuda"``; `workers` decode images, None chooses.
+    tensorboard
+        Folder for TensorBoard events, or None.
+    """
+
+    mode: Mode = "auto"
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = "imagenet"
+    image_size: int | None = None
+    fit: Fit = "squash"
+    head: HeadKind = "logistic"
+    balance: bool = False
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float | Sequence[float] | None = None
+    backbone_rate: float = 0.1
+    head_epochs: int = 1
+    warmup_epochs: int = 1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    label_smoothing: float = 0.1
+    patience: int | None = 7
+    augment: Augment | Sequence[Pipeline] = "standard"
+    precision: Literal["auto", "fp32", "amp"] = "auto"
+    test_size: float = 0.2
+    val_size: float = 0.15
+    group_by: str | None = None
+    folds: int | None = None
+    positive: str | None = None
+    target_sensitivity: float | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int | None = None
+    tensorboard: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            _check(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", getattr(self, name))
+        if isinstance(self.augment, str):
+            policies = ("none", "light", "standard", "strong")
+            _check(self.augment in policies, "augment", f"one of {', '.join(policies)}", self.augment)
+        for name in ("epochs", "batch_size"):
+            _check(getattr(self, name) >= 1, name, "a whole number from 1", getattr(self, name))
+        for name in ("test_size", "val_size"):
+            _check(0 < getattr(self, name) < 1, name, "a part between 0 and 1", getattr(self, name))
+        for name in ("dropout", "label_smoothing"):
+            _check(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1", getattr(self, name))
+        size = self.image_size
+        _check(
+            size is None or (size >= 32 and size % 32 == 0), "image_size", "a multiple of 32, from 32", size
+        )
+        _check(self.folds is None or self.folds >= 2, "folds", "a whole number from 2", self.folds)
+        rates = self.learning_rates
+        _check(all(rate > 0 for rate in rates), "learning_rate", "numbers above 0", self.learning_rate)
+        if isinstance(self.learning_rate, Sequence):
+            _check(len(rates) > 0, "learning_rate", "at least one rate", self.learning_rate)
+            object.__setattr__(self, "learning_rate", tuple(rates))
+            object.__setattr__(self, "epochs", len(rates))
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """One rate per epoch where such a schedule was given, else the peak rate alone."""
+        if isinstance(self.learning_rate, Sequence):
+            return tuple(float(rate) for rate in self.learning_rate)
+        if self.learning_rate is None:
+            return (1e-3,) if self.optimizer == "adamw" else (1e-2,)
+        return (float(self.learning_rate),)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready values."""
+        settings = asdict(self) if isinstance(self.augment, str) else {**asdict(_plain(self)), "augment": [repr(p) for p in self.augment]}
+        settings["tensorboard"] = None if self.tensorboard is None else str(self.tensorboard)
+        return settings
+
+
+def _plain(config: TrainConfig) -> TrainConfig:
+    from dataclasses import replace
+
+    return replace(config, augment="none")
+
+
+def _check(ok: bool, name: str, accepted: str, got: object) -> None:
+    if not ok:
+        raise ConfigError(f"{name} is {got!r}; it must be {accepted}")

@@ -1,0 +1,56 @@
+"""Tiny pictures for tests: each class has its own colour and stripes, with noise; nothing is downloaded."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Colour = tuple[int, int, int]
+
+
+def solid(colour: str | Colour = "white", size: tuple[int, int] = (48, 40)) -> Image.Image:
+    """One RGB colour; `size` is (width, height), as everywhere in Pillow."""
+    return Image.new("RGB", size, colour)
+
+
+def class_pixels(rng: np.random.Generator, index: int, size: tuple[int, int] = (48, 40)) -> NDArray[np.uint8]:
+    """Noisy stripes of shape (height, width, 3) whose hue and direction belong to class `index`."""
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width] / 40
+    angle = 2.4 * index
+    wave = np.sin(2 * np.pi * (3 * (x * np.cos(angle) + y * np.sin(angle)) + rng.random()))
+    colour = 128 + 70 * np.cos(angle + 2 * np.pi * np.arange(3) / 3) + rng.normal(0, 8, 3)
+    pixels = colour + 35 * wave[..., None] + rng.normal(0, 12, (height, width, 3))
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def class_picture(rng: np.random.Generator, index: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    """`class_pixels` as a Pillow image."""
+    return Image.fromarray(class_pixels(rng, index, size))
+
+
+def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    """The bytes of the file that Pillow would write."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def write_class_folders(
+    root: Path,
+    counts: dict[str, int],
+    *,
+    size: tuple[int, int] = (48, 40),
+    seed: int = 0,
+    suffix: str = ".png",
+) -> Path:
+    """Write ``root/CLASS/000.png`` and so on, `counts[CLASS]` different pictures each; return `root`."""
+    rng = np.random.default_rng(seed)
+    for index, (name, count) in enumerate(counts.items()):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            class_picture(rng, index, size).save(folder / f"{number:03d}{suffix}")
+    return root
