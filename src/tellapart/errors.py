@@ -16,6 +16,7 @@
     │   ├── BundleError      a folder that is not a usable model bundle
     │   └── ClassMismatch    a dataset whose classes the model does not know
     ├── TrainingError        a run that cannot go on (diverged, or cannot be resumed)
+    ├── CacheError           the folder of things that can be computed again
     ├── ExportError          an exported model that does not agree with the trained one
     └── MissingExtra         a part of tellapart that is not installed
 
@@ -78,6 +79,10 @@ class ClassMismatch(ModelError, ValueError):
 
 class TrainingError(TellapartError):
     """A training run cannot go on."""
+
+
+class CacheError(TellapartError):
+    """The cache cannot be read or written."""
 
 
 class ExportError(TellapartError):

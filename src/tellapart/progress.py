@@ -1,14 +1,16 @@
 """How long work tells its caller how far it is, without printing anything itself."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ContextManager, Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 
 class Progress(Protocol):
     """What long work calls; the command line draws bars, the default is silence."""
 
-    def track(self, description: str, total: int, unit: str = "image") -> ContextManager[Callable[[int], None]]:
+    def track(
+        self, description: str, total: int, unit: str = "image"
+    ) -> AbstractContextManager[Callable[[int], None]]:
         """Open a bar of `total` units and return the function that advances it by n."""
         ...
 

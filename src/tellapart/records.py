@@ -60,6 +60,44 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The probability from which a two-class model says "positive".
+
+    Attributes
+    ----------
+    value
+        In [0, 1]; at or above it the label is `positive`.
+    positive
+        Name of the class whose finding is positive.
+    chosen_on
+        The data it was chosen on: ``"out-of-fold"``, ``"validation"`` or ``"default"``; never the test set.
+    rule
+        How it was chosen, in words.
+    """
+
+    value: float
+    positive: str
+    chosen_on: str
+    rule: str
+
+
+def decide(
+    y_prob: NDArray[np.float64], class_names: tuple[str, ...], threshold: Threshold | None
+) -> NDArray[np.int64]:
+    """Return class indices, int64 of shape (n_samples,).
+
+    The most probable class; for two classes with a threshold, the positive class where its probability
+    reaches the threshold.
+    """
+    if threshold is None:
+        y_pred: NDArray[np.int64] = y_prob.argmax(axis=1).astype(np.int64)
+        return y_pred
+    positive = class_names.index(threshold.positive)
+    is_positive = y_prob[:, positive] >= threshold.value
+    return np.where(is_positive, np.int64(positive), np.int64(1 - positive))
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a classifier said about images; evaluation needs nothing else.
@@ -76,6 +114,8 @@ class Predictions:
         Length n_classes, in the order of the columns.
     groups
         One per image (patient, lesion) where images are not independent, else None.
+    skipped
+        Files that were asked for and could not be read, with the reason.
     """
 
     sample_ids: tuple[str, ...]
@@ -83,6 +123,7 @@ class Predictions:
     y_prob: NDArray[np.float64]
     class_names: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
         n_samples, n_classes = len(self.sample_ids), len(self.class_names)
@@ -101,4 +142,4 @@ class Predictions:
     @property
     def y_pred(self) -> NDArray[np.int64]:
         """int64 of shape (n_samples,): the most probable class."""
-        return self.y_prob.argmax(axis=1).astype(np.int64)
+        return decide(self.y_prob, self.class_names, None)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from tellapart.errors import CacheError
+
 
 def cache_folder() -> Path:
     """Return the cache folder: ``$TELLAPART_CACHE``, else the system's place for caches."""
@@ -49,9 +51,15 @@ class ContentCache:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=60)
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=60)
+            try:
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as exc:
+            raise CacheError(
+                f"the cache {self.path} cannot be used ({exc}); delete it, free disk space, "
+                "or set TELLAPART_CACHE to another folder"
+            ) from exc

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tellapart.data import manifest, splits
 from tellapart.data.cache import ContentCache
-from tellapart.data.images import Resize
+from tellapart.data.images import Resize, thumbnail
 from tellapart.data.reader import Read, hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
-from tellapart.errors import DataError, EmptyDataset, TooFewImages
+from tellapart.errors import DataError, EmptyDataset, TooFewImages, UnreadableImage
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Sample, Skipped
 
@@ -222,9 +222,7 @@ class Dataset:
         by_content: dict[str, list[Sample]] = defaultdict(list)
         for sample in self.with_hashes().samples:
             by_content[sample.sha256 or sample.id].append(sample)
-        return [
-            tuple(s.id for s in same) for same in by_content.values() if len({s.label for s in same}) > 1
-        ]
+        return [tuple(s.id for s in same) for same in by_content.values() if len({s.label for s in same}) > 1]
 
     def n_duplicates(self) -> int:
         """Return how many files are byte-for-byte copies of another one."""
@@ -268,7 +266,12 @@ class Dataset:
         """
         dataset = self.grouped_by(group_by) if group_by else self
         parts = dataset.deal([1 - test_size, test_size], stratify=stratify, seed=seed)
-        return tuple(dataset.subset(np.flatnonzero(parts == part)) for part in (0, 1))  # type: ignore[return-value]
+        return dataset._part(parts == 0, "train"), dataset._part(parts == 1, "test")
+
+    def _part(self, chosen: NDArray[np.bool_], split: str) -> "Dataset":
+        # Marked, so that training on the first part knows that a test set has been put aside.
+        part = self.subset(np.flatnonzero(chosen))
+        return replace(part, samples=tuple(replace(sample, split=split) for sample in part.samples))
 
     def deal(
         self, proportions: Sequence[float], *, stratify: bool = True, seed: int = 0
@@ -282,6 +285,20 @@ class Dataset:
                 f"class {name!r} has {exc.n_groups} independent images or groups, "
                 f"but {len(proportions)} parts each need one; add images, or leave the class out"
             ) from exc
+
+    def thumbnail(self, sample_id: str, edge_px: int = 192) -> bytes | None:
+        """Return a small JPEG of one sample, or None if it is not here or cannot be read."""
+        sample = self._by_id.get(sample_id)
+        if sample is None:
+            return None
+        try:
+            return thumbnail(sample.path, edge_px)
+        except UnreadableImage:
+            return None
+
+    @cached_property
+    def _by_id(self) -> dict[str, Sample]:
+        return {sample.id: sample for sample in self.samples}
 
     def augment(
         self, pipelines: Sequence[Callable[..., Any]], copies: int, out: Path | str, *, seed: int = 0

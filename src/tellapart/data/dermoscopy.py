@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 Field = NDArray[np.float32]
-"""One value per pixel, shape (size_px, size_px)."""
+"""One value per pixel, shape (edge, edge)."""
+
+Pixels = NDArray[np.float32]
+"""RGB in 0-255, shape (edge, edge, 3)."""
 
 _MELANIN = np.array([0.75, 1.25, 1.55], np.float32)
 """How strongly pigment absorbs red, green and blue: why lesions are brown."""
@@ -64,7 +67,8 @@ def draw_lesion(rng: np.random.Generator, malignant: float, size_px: int = 256) 
 
 def invent_lesion(rng: np.random.Generator, malignant: float, size_px: int = 256) -> Lesion:
     """Make up a lesion whose four traits scatter around `malignant`, in [0, 1]."""
-    asymmetry, border, colour, diameter = np.clip(malignant + rng.normal(0, 0.16, 4), 0, 1)
+    traits = np.clip(malignant + rng.normal(0, 0.12, 4), 0, 1)
+    asymmetry, border, colour, diameter = (float(trait) for trait in traits)
     edge = round(size_px * _MARGIN)
     inside, depth = _outline(rng, edge, asymmetry, border, diameter)
     pigment = _pigment(rng, inside, depth, colour)
@@ -82,50 +86,51 @@ def _outline(
     strength = np.where(waves <= 3, 0.03 + 0.2 * asymmetry / waves, (0.03 + 0.1 * border) / waves)
     strength[0] *= 0.5
     angles = np.linspace(-np.pi, np.pi, 721)
-    ripples = np.cos(np.outer(angles, waves) + rng.uniform(0, 2 * np.pi, 18)) @ (
-        strength * rng.uniform(0.4, 1.1, 18)
-    )
+    strength *= rng.uniform(0.4, 1.1, 18)
+    ripples = np.cos(np.outer(angles, waves) + rng.uniform(0, 2 * np.pi, 18)) @ strength
     radius = (0.2 + 0.16 * diameter + rng.normal(0, 0.03)) * np.exp(ripples)
-    at_angle = np.interp(np.arctan2(y, x), angles, radius)
+    at_angle = np.interp(np.arctan2(y, x), angles, radius).astype(np.float32)
     depth = 1 - np.hypot(x, y) / at_angle + (0.04 + 0.09 * border) * _clouds(rng, 9, edge, octaves=4)
     softness = (0.085 - 0.05 * border) * np.exp(0.5 * _clouds(rng, 3, edge))
-    inside = 1 / (1 + np.exp(np.clip(-depth / softness, -30, 30)))
-    return inside.astype(np.float32), np.clip(depth, 0, 1).astype(np.float32)
+    inside: Field = 1 / (1 + np.exp(np.clip(-depth / softness, -30, 30)))
+    return inside, np.clip(depth, 0, 1)
 
 
 def _pigment(rng: np.random.Generator, inside: Field, depth: Field, colour: float) -> Field:
     """Return the density of melanin: an even body, patches, a network and dots."""
     edge = inside.shape[0]
     body = rng.uniform(0.35, 0.75) + rng.uniform(-0.1, 0.35) * depth
-    patches = 1 + (0.12 + 0.5 * colour) * _clouds(rng, 5, edge, octaves=3)
+    patches: Field = 1 + (0.12 + 0.5 * colour) * _clouds(rng, 5, edge, octaves=3)
     lines = np.exp(-((_mosaic(rng, 72, edge) / 0.24) ** 2)) * np.exp(0.6 * _clouds(rng, 5, edge))
     network = rng.uniform(0.0, 0.32) * lines * (1 - 0.7 * depth)
     dots = _spots(rng, inside, count=int(rng.integers(0, 14) + 12 * colour), radius=(0.006, 0.016))
     blotches = _spots(rng, inside, count=int(rng.integers(0, 2) + 5 * colour), radius=(0.04, 0.10))
-    density = body * np.clip(patches, 0.25, 2.5) + network + 0.5 * dots + (0.2 + 0.9 * colour) * blotches
-    return (inside * density).astype(np.float32)
+    density: Field = (
+        body * np.clip(patches, 0.25, 2.5) + network + 0.5 * dots + (0.2 + 0.9 * colour) * blotches
+    )
+    return inside * density
 
 
-def _tint(
-    rng: np.random.Generator, pixels: Field, inside: Field, depth: Field, colour: float
-) -> NDArray[np.float32]:
+def _tint(rng: np.random.Generator, pixels: Pixels, inside: Field, depth: Field, colour: float) -> Pixels:
     """Blend a blue-grey veil, red and whitish scar into the lesion, more of each with `colour`."""
     for tone in ((104, 112, 132), (176, 84, 80), (222, 196, 190)):
-        patch = 1 / (1 + np.exp(-(_clouds(rng, 6, inside.shape[0], octaves=3) - 0.7) / 0.15))
-        amount = np.clip(colour * rng.uniform(-0.4, 1.1), 0, 0.6)
-        alpha = (amount * patch * inside * np.minimum(1, 4 * depth))[..., None]
-        pixels = pixels * (1 - alpha) + np.array(tone, np.float32) * alpha
+        amount = min(colour * rng.uniform(-0.4, 1.1), 0.6)
+        if amount > 0:
+            patch = 1 / (1 + np.exp((0.7 - _clouds(rng, 6, inside.shape[0], octaves=3)) / 0.15))
+            alpha = (amount * patch * inside * np.minimum(1, 4 * depth))[..., None]
+            pixels += alpha * (np.array(tone, np.float32) - pixels)
     return pixels
 
 
-def _bare_skin(rng: np.random.Generator, edge: int) -> NDArray[np.float32]:
+def _bare_skin(rng: np.random.Generator, edge: int) -> Pixels:
     """Return RGB of shape (edge, edge, 3): a tone, blotches, fine furrows and reddish vessels."""
     fair, tan = np.array([232, 190, 172]), np.array([196, 142, 112])
     tone = fair + (tan - fair) * rng.beta(1.2, 2.2) + rng.normal(0, [4, 5, 6])
-    redness = _clouds(rng, 4, edge, octaves=4)[..., None] * np.array([2, 7, 6])
+    redness = _clouds(rng, 4, edge, octaves=4)[..., None] * np.array([2, 7, 6], np.float32)
     furrows = np.exp(-((_mosaic(rng, 40, edge) / 0.12) ** 2)) * rng.uniform(2, 9)
     pores = 3.5 * _clouds(rng, edge // 3, edge)
-    return (tone - redness - (furrows + pores)[..., None]).astype(np.float32)
+    skin: Pixels = tone.astype(np.float32) - redness - (furrows + pores)[..., None]
+    return skin
 
 
 def _frame(rng: np.random.Generator, skin: Image.Image, size_px: int) -> Image.Image:
@@ -191,12 +196,13 @@ def _expose(rng: np.random.Generator, image: Image.Image) -> Image.Image:
         rim = rng.uniform(1.02, 1.2) - np.hypot(x, y)
         light *= np.clip(rim / 0.04, 0.04, 1)
     cast = rng.normal(1, [0.025, 0.02, 0.035]) * rng.uniform(0.88, 1.08)
-    pixels = np.asarray(image, np.float32) * light[..., None] * cast
-    return _to_image(pixels + rng.normal(0, rng.uniform(0.5, 2.5), pixels.shape))
+    pixels = np.asarray(image, np.float32) * light[..., None] * cast.astype(np.float32)
+    noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0.5, 2.5)
+    return _to_image(pixels + noise)
 
 
 def _spots(rng: np.random.Generator, inside: Field, count: int, radius: tuple[float, float]) -> Field:
-    """Return soft round spots, at most 1, whose centres lie inside the lesion."""
+    """Return soft round spots, of density 1 at most, whose centres lie inside the lesion."""
     edge = inside.shape[0]
     layer = Image.new("L", (edge, edge))
     draw = ImageDraw.Draw(layer)
@@ -206,7 +212,7 @@ def _spots(rng: np.random.Generator, inside: Field, count: int, radius: tuple[fl
         x, y, squash = 4 * columns[pick], 4 * rows[pick], rng.uniform(0.7, 1.3)
         draw.ellipse((x - r, y - r * squash, x + r, y + r * squash), fill=int(rng.integers(120, 256)))
     blurred = layer.filter(ImageFilter.GaussianBlur(edge * sum(radius) / 12))
-    return np.asarray(blurred, np.float32) / 255
+    return np.asarray(blurred, np.float32) / np.float32(255)
 
 
 def _clouds(rng: np.random.Generator, cells: int, edge: int, octaves: int = 1) -> Field:
@@ -214,7 +220,7 @@ def _clouds(rng: np.random.Generator, cells: int, edge: int, octaves: int = 1) -
     total = np.zeros((edge, edge), np.float32)
     for octave in range(octaves):
         n = cells * 2**octave
-        grid = Image.fromarray(rng.normal(0, 0.5**octave, (n + 4, n + 4)).astype(np.float32))
+        grid = Image.fromarray(0.5**octave * rng.standard_normal((n + 4, n + 4), np.float32))
         smooth = grid.resize((edge, edge), Image.Resampling.BICUBIC, box=(2, 2, n + 2, n + 2))
         total += np.asarray(smooth)
     return total
@@ -230,7 +236,7 @@ def _mosaic(rng: np.random.Generator, cells: int, edge: int) -> Field:
 def _fixed_mosaic(cells: int, edge: int) -> Field:
     """Return second-nearest minus nearest distance to jittered seeds (cellular noise); it tiles."""
     seeds = np.random.default_rng(cells).uniform(0.05, 0.95, (2, cells, cells)).astype(np.float32)
-    y, x = np.mgrid[0 : cells : edge * 1j, 0 : cells : edge * 1j].astype(np.float32) * (1 - 1e-6)
+    y, x = np.mgrid[0:edge, 0:edge].astype(np.float32) * np.float32(cells / edge)
     nearest = np.full((2, edge, edge), np.inf, np.float32)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
@@ -239,8 +245,9 @@ def _fixed_mosaic(cells: int, edge: int) -> Field:
             distance = np.hypot(row + stone[0] - y, column + stone[1] - x)
             nearest[1] = np.minimum(nearest[1], np.maximum(nearest[0], distance))
             nearest[0] = np.minimum(nearest[0], distance)
-    return nearest[1] - nearest[0]
+    gap: Field = nearest[1] - nearest[0]
+    return gap
 
 
-def _to_image(pixels: NDArray[np.float32]) -> Image.Image:
+def _to_image(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))

@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from tellapart.errors import UnreadableImage
 
-ACCEPTED_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-"""Pillow's names; MPO is the JPEG of phones that store a second picture behind the first."""
+ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+"""Pillow's names. MPO, the JPEG of phones with a second picture behind the first, opens as JPEG."""
 
 ACCEPTED_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
@@ -27,6 +27,21 @@ MAX_PIXELS = 178_956_970
 """Width times height above which a file is refused from its header, before any pixel is decoded."""
 
 Fit = Literal["squash", "crop"]
+
+# Pillow warns of 89 to 178 million pixels, where our own limit decides, and of damaged metadata.
+# Not `catch_warnings` around each decode: on threads that can silence every warning for good.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture of each EXIF orientation upright; 1 and anything else are upright already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,15 @@ def load_pixels(source: Path | bytes, resize: Resize) -> NDArray[np.uint8]:
     return resize(decode(source, target_px=resize.size))
 
 
+def thumbnail(source: Path | bytes, edge_px: int) -> bytes:
+    """Return a JPEG of the whole picture, its long edge at most `edge_px`."""
+    image = decode(source, target_px=edge_px)
+    image.thumbnail((edge_px, edge_px))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
 def decode(source: Path | bytes, target_px: int | None = None) -> Image.Image:
     """Decode an image to upright 8-bit RGB.
 
@@ -93,16 +117,15 @@ def decode(source: Path | bytes, target_px: int | None = None) -> Image.Image:
         With the reason; the path is not part of the message.
     """
     try:
-        with warnings.catch_warnings():
-            # Between 89 and 178 million pixels Pillow only warns; our own limit is checked below.
-            warnings.simplefilter("ignore")
-            return _decode(source if isinstance(source, Path) else io.BytesIO(source), target_px)
+        return _decode(source if isinstance(source, Path) else io.BytesIO(source), target_px)
     except UnreadableImage:
         raise
     except FileNotFoundError as exc:
         raise UnreadableImage("no such file") from exc
     except PermissionError as exc:
         raise UnreadableImage("permission denied") from exc
+    except IsADirectoryError as exc:
+        raise UnreadableImage("a folder, not a file") from exc
     except Image.DecompressionBombError as exc:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels: shrink it first") from exc
     except UnidentifiedImageError as exc:
@@ -122,7 +145,17 @@ def _decode(source: Path | io.BytesIO, target_px: int | None) -> Image.Image:
         if target_px is not None and image.format in ("JPEG", "MPO"):
             image.draft(None, (4 * target_px, 4 * target_px))
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        turn = _UPRIGHT.get(_orientation(image))
+        return to_rgb(image if turn is None else image.transpose(turn))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        # Damaged metadata, for which Pillow raises whatever it stumbles over, leave the pixels as good
+        # as they were.
+        return 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -151,5 +184,4 @@ def _why_unidentified(source: Path | bytes) -> str:
             source = file.read(16)
     if not source:
         return "empty file"
-    accepted = ", ".join(name for name in ACCEPTED_FORMATS if name != "MPO")
-    return f"not an image, or damaged in its header (accepted: {accepted})"
+    return f"not an image, or damaged in its header (accepted: {', '.join(ACCEPTED_FORMATS)})"

@@ -7,6 +7,7 @@ import csv
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
@@ -33,7 +34,7 @@ Planted on purpose, so that you can see how they are found:
 
 _LOCALIZATIONS = ("abdomen", "back", "chest", "face", "lower extremity", "scalp", "upper extremity")
 
-_SPREAD = 0.2
+_SPREAD = 0.18
 """Standard deviation of the latent `malignant` within a class."""
 
 _COLUMNS = ("path", "label", "group", "age", "sex", "localization")
@@ -150,24 +151,37 @@ def _check(n_lesions: int, images_per_lesion: tuple[int, int], difficulty: float
 def _invent_cases(
     rng: np.random.Generator, n_lesions: int, images_per_lesion: tuple[int, int], difficulty: float
 ) -> list[_Case]:
-    """Return the lesions in random order of class; the classes' means lie 1 - `difficulty` apart."""
+    """Make up the lesions and their patients."""
     fewest, most = images_per_lesion
-    is_malignant = rng.permutation(n_lesions) < round(0.4 * n_lesions)
     cases = []
-    for number, malignant in enumerate(is_malignant, start=1):
-        side = 1 if malignant else -1
-        latent = 0.5 + side * 0.5 * (1 - difficulty) + rng.normal(0, _SPREAD)
+    for number, (malignant, latent) in enumerate(_draw_latents(rng, n_lesions, difficulty), start=1):
         case = _Case(
             group=_lesion_id(number),
             label="malignant" if malignant else "benign",
-            malignant=float(np.clip(latent, 0, 1)),
+            malignant=latent,
             n_images=int(rng.integers(fewest, most + 1)),
-            age=int(np.clip(rng.normal(50 + 6 * side, 15), 5, 90)),
+            age=int(np.clip(rng.normal(56 if malignant else 44, 15), 5, 90)),
             sex=str(rng.choice(["female", "male"])),
             localization=str(rng.choice(_LOCALIZATIONS)),
         )
         cases.append(case)
     return cases
+
+
+def _draw_latents(rng: np.random.Generator, n_lesions: int, difficulty: float) -> list[tuple[bool, float]]:
+    """Return (is malignant, latent in [0, 1]) in random order; the classes lie 1 - `difficulty` apart.
+
+    The latents are evenly spaced quantiles of a normal distribution, so that the overlap of the classes
+    depends on `difficulty` and hardly on the seed.
+    """
+    latents = []
+    n_malignant = round(0.4 * n_lesions)
+    for malignant, count in ((True, n_malignant), (False, n_lesions - n_malignant)):
+        centre = 0.5 + (0.5 if malignant else -0.5) * (1 - difficulty)
+        normal = NormalDist(centre, _SPREAD)
+        quantiles = (normal.inv_cdf((i + 0.5) / count) for i in range(count))
+        latents += [(malignant, min(max(quantile, 0.0), 1.0)) for quantile in quantiles]
+    return [latents[i] for i in rng.permutation(n_lesions)]
 
 
 def _misfile_one(cases: list[_Case]) -> _Case:

@@ -48,9 +48,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_parallel(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None
-) -> Iterator[R]:
+def in_parallel(function: Callable[[T], R], items: Iterable[T], *, workers: int | None = None) -> Iterator[R]:
     """Yield ``function(item)`` in the items' order, a few ahead of the reader at most."""
     workers = workers or n_cores()
     with ThreadPoolExecutor(workers) as pool:
@@ -73,13 +71,20 @@ def chunked(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def read(sample: Sample, resize: Resize) -> Read:
-    """Read, hash and decode one file; bad files come back with a reason instead of pixels."""
+def fetch(sample: Sample) -> tuple[str, bytes, str | None]:
+    """Read and hash one file: (sha256, content, None), or ("", b"", why it cannot be read)."""
     try:
         content = sample.path.read_bytes()
     except OSError as exc:
-        return Read(sample, "", None, (exc.strerror or type(exc).__name__).lower())
-    digest = hashlib.sha256(content).hexdigest()
+        return "", b"", (exc.strerror or type(exc).__name__).lower()
+    return hashlib.sha256(content).hexdigest(), content, None
+
+
+def read(sample: Sample, resize: Resize) -> Read:
+    """Read, hash and decode one file; bad files come back with a reason instead of pixels."""
+    digest, content, reason = fetch(sample)
+    if reason is not None:
+        return Read(sample, digest, None, reason)
     try:
         return Read(sample, digest, load_pixels(content, resize), None)
     except UnreadableImage as exc:

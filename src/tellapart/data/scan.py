@@ -5,7 +5,7 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tellapart.data.images import ACCEPTED_SUFFIXES
 from tellapart.errors import EmptyDataset
@@ -95,7 +95,7 @@ def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterat
         yield folder + "/", "permission denied"
         return
     for entry in entries:
-        relative = f"{folder}/{entry.name}"
+        relative = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_dir():
             yield from _walk(root, relative, (*above, here))
         elif _suffix(entry.name) not in ACCEPTED_SUFFIXES:
@@ -124,7 +124,7 @@ def _stray_images(root: Path) -> list[os.DirEntry[str]]:
 
 
 def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return PurePath(name).suffix.lower()
 
 
 def _are_split_folders(root: Path, folders: list[str]) -> bool:
@@ -154,3 +154,9 @@ def _nothing_found(root: Path, folders: list[str], skipped: list[Skipped]) -> st
         holds = f"{stray} images but no class folders" if stray else "no folders"
         return f"{root} holds {holds}; give a folder with one sub-folder of images per class"
     return f"no images in the {len(folders)} folders of {root} (accepted: {accepted})"
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return every file below `folder` that is named like an image, in portable order."""
+    found = [relative for relative, reason in _walk(folder, "", ()) if reason is None]
+    return [folder / relative for relative in sorted(found, key=_portable)]

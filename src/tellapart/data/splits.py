@@ -76,7 +76,7 @@ def deal(
 
 
 def join_groups(*keys: Sequence[Hashable | None]) -> list[int]:
-    """Number the connected groups: samples that share any key (group, content hash, …) are one group.
+    """Give samples that share any key (group, content hash, …) the same number.
 
     A key of None connects nothing.
 
@@ -134,9 +134,7 @@ def _check_enough(counts: NDArray[np.float64], n_parts: int) -> None:
         raise RareClass(int(poor[0]), int(n_groups[poor[0]]))
 
 
-def _check_no_class_lost(
-    counts: NDArray[np.float64], part_of_group: NDArray[np.int64], n_parts: int
-) -> None:
+def _check_no_class_lost(counts: NDArray[np.float64], part_of_group: NDArray[np.int64], n_parts: int) -> None:
     present = counts.sum(axis=0) > 0
     for part in range(n_parts):
         if (counts[part_of_group == part].sum(axis=0)[present] == 0).any():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tellapart.records import Skipped
 
@@ -52,7 +53,7 @@ class RunFacts:
         ``ece``, ``log_loss`` and ``brier`` without temperature scaling, ``temperature``, and
         ``chosen_on``: the data on which the temperature was fitted.
     folds
-        Of a cross-validation: metric to ``mean``, ``std`` and ``values``.
+        Of a cross-validation, as `tellapart.evaluation.evaluation.summarise_folds` returns it.
     weights_licence
         Licence of the pretrained weights.
     model_hash
@@ -80,7 +81,7 @@ class RunFacts:
     hashes: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     calibration_before: Mapping[str, float | str] = field(default_factory=dict)
-    folds: Mapping[str, Mapping[str, float | Sequence[float]]] = field(default_factory=dict)
+    folds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights_licence: str = ""
     model_hash: str = ""
     external_test: bool = False

@@ -1,7 +1,7 @@
 """What a training run can be told, with the defaults and their checks. Imports no torch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,17 +122,20 @@ class TrainConfig:
             _check(0 < getattr(self, name) < 1, name, "a part between 0 and 1", getattr(self, name))
         for name in ("dropout", "label_smoothing"):
             _check(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1", getattr(self, name))
-        size = self.image_size
-        _check(
-            size is None or (size >= 32 and size % 32 == 0), "image_size", "a multiple of 32, from 32", size
-        )
+        _check(self.image_size is None or self.image_size >= 32, "image_size", "at least 32", self.image_size)
         _check(self.folds is None or self.folds >= 2, "folds", "a whole number from 2", self.folds)
         rates = self.learning_rates
         _check(all(rate > 0 for rate in rates), "learning_rate", "numbers above 0", self.learning_rate)
-        if isinstance(self.learning_rate, Sequence):
+        if self.has_rate_per_epoch:
             _check(len(rates) > 0, "learning_rate", "at least one rate", self.learning_rate)
+            # A schedule fixes the number of epochs; a frozen record is completed through object.
             object.__setattr__(self, "learning_rate", tuple(rates))
             object.__setattr__(self, "epochs", len(rates))
+
+    @property
+    def has_rate_per_epoch(self) -> bool:
+        """Whether `learning_rate` gives one rate per epoch."""
+        return isinstance(self.learning_rate, Sequence)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -145,15 +148,11 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
-        settings = asdict(self) if isinstance(self.augment, str) else {**asdict(_plain(self)), "augment": [repr(p) for p in self.augment]}
+        settings = asdict(replace(self, augment="none"))
+        named = isinstance(self.augment, str)
+        settings["augment"] = self.augment if named else [repr(pipeline) for pipeline in self.augment]
         settings["tensorboard"] = None if self.tensorboard is None else str(self.tensorboard)
         return settings
-
-
-def _plain(config: TrainConfig) -> TrainConfig:
-    from dataclasses import replace
-
-    return replace(config, augment="none")
 
 
 def _check(ok: bool, name: str, accepted: str, got: object) -> None:

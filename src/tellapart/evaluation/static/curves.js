@@ -5,9 +5,9 @@
 // line styles are CSS classes (ta-…), so light, dark and print need no redrawing.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 360;
-const HEIGHT = 290;
-const MARGIN = { left: 46, right: 12, top: 10, bottom: 40 };
+const WIDTH = 320;
+const HEIGHT = 280;
+const MARGIN = { left: 40, right: 12, top: 26, bottom: 40 };
 
 const builder = (create) => (name, attributes = {}, ...children) => {
   const node = create(name);
@@ -25,7 +25,7 @@ const ratio = (value) => {
   if (value === Infinity) return "∞";
   return Number.isFinite(value) ? value.toFixed(value < 10 ? 2 : 1) : "not defined";
 };
-const short = (value) => String(Number(value.toPrecision(2)));
+const short = (value) => (value && Math.abs(value) < 0.001 ? value.toExponential() : String(Number(value.toPrecision(2))));
 
 /** Round numbers that cover [low, high] in about `count` steps. */
 function ticks(low, high, count = 5) {
@@ -45,7 +45,7 @@ function axes({ title, x, y, height = HEIGHT }) {
   const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, class: "ta-plot", role: "img", "aria-label": title });
   for (const value of ticks(...y.domain)) {
     root.append(svg("line", { class: "ta-grid", x1: left, x2: right, y1: py(value), y2: py(value) }));
-    root.append(svg("text", { class: "ta-tick", x: left - 6, y: py(value) + 3.5, "text-anchor": "end" }, (y.format ?? short)(value)));
+    root.append(svg("text", { class: "ta-tick", x: left - 6, y: py(value) + 4, "text-anchor": "end" }, (y.format ?? short)(value)));
   }
   for (const value of ticks(...x.domain)) {
     root.append(svg("line", { class: "ta-grid", x1: px(value), x2: px(value), y1: top, y2: bottom }));
@@ -53,8 +53,7 @@ function axes({ title, x, y, height = HEIGHT }) {
   }
   root.append(svg("path", { class: "ta-axis", d: `M${left},${top}V${bottom}H${right}` }));
   root.append(svg("text", { class: "ta-label", x: (left + right) / 2, y: height - 6, "text-anchor": "middle" }, x.label));
-  const middle = (top + bottom) / 2;
-  root.append(svg("text", { class: "ta-label", x: 0, y: 0, "text-anchor": "middle", transform: `translate(11,${middle}) rotate(-90)` }, y.label));
+  root.append(svg("text", { class: "ta-label", x: 2, y: 11 }, `↑ ${y.label}`));
   return { root, px, py, left, right, top, bottom };
 }
 
@@ -73,7 +72,7 @@ function drawLines(options) {
     plot.root.append(svg("path", { class: `ta-line ${style}`, d: path(points, plot) }));
   }
   for (const { x, y, label } of options.marks ?? []) {
-    plot.root.append(svg("path", { class: "ta-chosen", d: "M0,-6L6,0L0,6L-6,0Z", transform: `translate(${plot.px(x)},${plot.py(y)})` },
+    plot.root.append(svg("path", { class: "ta-used", d: "M0,-6L6,0L0,6L-6,0Z", transform: `translate(${plot.px(x)},${plot.py(y)})` },
       svg("title", {}, label)));
   }
   return plot;
@@ -95,7 +94,7 @@ export function histogram({ title, xLabel, edges, above, below, threshold }) {
   const [up, down] = [share(above), share(below)];
   const top = Math.max(0.05, ...up, ...down) * 1.08;
   const format = (value) => `${Math.round(100 * Math.abs(value))} %`;
-  const plot = axes({ title, height: 220, x: { label: xLabel, domain: [0, 1] }, y: { label: "share of the group", domain: [-top, top], format } });
+  const plot = axes({ title, height: 230, x: { label: xLabel, domain: [0, 1] }, y: { label: "share of the group", domain: [-top, top], format } });
   const bar = (style, value, i, count, name) => {
     const [y0, y1] = [plot.py(0), plot.py(value)];
     return svg("rect", { class: style, x: plot.px(edges[i]) + 0.5, width: plot.px(edges[i + 1]) - plot.px(edges[i]) - 1, y: Math.min(y0, y1), height: Math.abs(y1 - y0) },
@@ -108,15 +107,15 @@ export function histogram({ title, xLabel, edges, above, below, threshold }) {
     plot.root.append(svg("line", { class: "ta-line base", x1: plot.px(threshold), x2: plot.px(threshold), y1: plot.top, y2: plot.bottom }));
   }
   const text = (y, { name, counts }, arrow) => svg("text", { class: "ta-note", x: (plot.left + plot.right) / 2, y, "text-anchor": "middle" },
-    `${arrow} ${name} (${counts.reduce((a, b) => a + b, 0)})`);
+    `${arrow} ${name} (${counts.reduce((a, b) => a + b, 0).toLocaleString("en")})`);
   plot.root.append(text(plot.top + 10, above, "▲"), text(plot.bottom - 5, below, "▼"));
   return html("div", { class: "ta-chart" }, plot.root);
 }
 
-/** Observed against predicted share: {title, bins: [{confidence, correct, low, high, count}]}, empty bins left out. */
-export function reliabilityChart({ title, bins }) {
+/** Observed against predicted share: {title, of, bins: [{confidence, correct, low, high, count}]}, empty bins left out. */
+export function reliabilityChart({ title, of, bins }) {
   const unit = { domain: [0, 1] };
-  const plot = drawLines({ title, x: { ...unit, label: "predicted probability" }, y: { ...unit, label: "share that was correct" },
+  const plot = drawLines({ title, x: { ...unit, label: `predicted probability of ${of}` }, y: { ...unit, label: "share for which it was true" },
     series: [{ style: "base", points: [[0, 0], [1, 1]] }] });
   const most = Math.max(1, ...bins.map(({ count }) => count));
   for (const { from, to, count } of bins) {
@@ -128,7 +127,7 @@ export function reliabilityChart({ title, bins }) {
     const x = plot.px(confidence);
     plot.root.append(svg("line", { class: "ta-error", x1: x, x2: x, y1: plot.py(low), y2: plot.py(high) }));
     plot.root.append(svg("circle", { class: "ta-dot", cx: x, cy: plot.py(correct), r: 4 },
-      svg("title", {}, `predicted ${percent(confidence)}, correct ${percent(correct)} of ${count} images`)));
+      svg("title", {}, `predicted ${percent(confidence)}, true for ${percent(correct)} of ${count} images`)));
   }
   return html("div", { class: "ta-chart" }, plot.root);
 }
@@ -161,9 +160,8 @@ export function decisionCurve({ title, points, name }) {
   const model = line(grid.map((t) => benefit(t, tp[at(t)], fp[at(t)])));
   const all = line(grid.map((t) => benefit(t, positives, negatives)));
   return lineChart({ title, x: { label: "threshold probability", domain: [0, 1] },
-    y: { label: "net benefit", domain: [floor, (1.1 * positives) / total] },
-    series: [{ name: `model, ${name}`, style: "s1", points: model }, { name: "call all positive", style: "s2", points: all },
-      { name: "call none positive", style: "base", points: [[0, 0], [1, 0]] }] });
+    y: { label: `net benefit, ${name}`, domain: [floor, (1.1 * positives) / total] },
+    series: [{ style: "base", points: [[0, 0], [1, 0]] }, { style: "s2", points: all }, { style: "s1", points: model }] });
 }
 
 /** One curve with a movable marker; `pick(index)` is told where the reader clicks or drags. */
@@ -190,8 +188,8 @@ function curvePanel({ title, xLabel, yLabel, toPoints, reference, macro }, class
       const others = classes.filter((entry) => entry !== current).map((entry) => ({ style: "other", points: toPoints(entry) }));
       const series = [...others, { style: "base", points: reference(current) }, { style: "s1", points }];
       if (macro) series.splice(-1, 0, { style: "s2", points: macro });
-      const chosen = current.chosen === null ? null : points[current.chosen];
-      const marks = chosen ? [{ x: chosen[0], y: chosen[1], label: "chosen threshold" }] : [];
+      const used = current.in_use === null ? null : points[current.in_use];
+      const marks = used ? [{ x: used[0], y: used[1], label: "threshold in use" }] : [];
       plot = drawLines({ title: `${title}, ${current.name}`, x: { label: xLabel, domain: [0, 1] }, y: { label: yLabel, domain: [0, 1] }, series, marks });
       marker = plot.root.appendChild(svg("circle", { class: "ta-marker", r: 6.5 }));
       holder.replaceChildren(plot.root);
@@ -217,7 +215,7 @@ function readout() {
   const table = html("table", { class: "ta-readout" }, html("tbody", {},
     row("sensitivity", "Sensitivity", "found, of those that have it"), row("specificity", "Specificity", "cleared, of those that do not"),
     row("ppv", "PPV", "right, of those called positive"), row("npv", "NPV", "right, of those called negative"),
-    row("lrPlus", "LR+", "odds after a positive call"), row("lrMinus", "LR−", "odds after a negative call")));
+    row("lrPlus", "LR+", "odds × after a positive call"), row("lrMinus", "LR−", "odds × after a negative call")));
   const counts = html("table", { class: "ta-counts" }, html("tbody", {},
     html("tr", {}, count("tp", "true positives"), count("fp", "false positives")),
     html("tr", {}, count("fn", "false negatives"), count("tn", "true negatives"))));
@@ -232,8 +230,8 @@ function readout() {
 /**
  * ROC and precision-recall curves with one movable threshold.
  * @param {{classes: {name: string, positives: number, negatives: number, thresholds: (number|null)[], tp: number[],
- *          fp: number[], chosen: number|null, start: number}[], macro: number[][]|null}} data
- *          thresholds ascend; the last, null, calls nothing positive; `chosen` and `start` are indices into them
+ *          fp: number[], in_use: number|null, start: number}[], macro: number[][]|null}} data
+ *          thresholds ascend; the last, null, calls nothing positive; `in_use` and `start` are indices into them
  */
 export function thresholdExplorer({ classes, macro }) {
   let current = classes[0];
@@ -257,7 +255,7 @@ export function thresholdExplorer({ classes, macro }) {
     const changed = prevalence.value !== prevalence.defaultValue && typed >= 0 && typed <= 1;
     const now = rates(current, index, changed ? typed : undefined);
     const name = threshold === null ? "above every probability" : Number(threshold.toPrecision(3)).toString();
-    value.textContent = index === current.chosen ? `${name} (chosen)` : name;
+    value.textContent = index === current.in_use ? `${name} (in use)` : name;
     slider.setAttribute("aria-valuetext", `threshold ${name}, sensitivity ${percent(now.sensitivity)}, specificity ${percent(now.specificity)}, PPV ${percent(now.ppv)}, NPV ${percent(now.npv)}`);
     reset.hidden = index === current.start;
     panels.forEach((panel) => panel.move(index));
@@ -268,7 +266,7 @@ export function thresholdExplorer({ classes, macro }) {
     slider.max = entry.thresholds.length - 1;
     slider.value = entry.start;
     prevalence.defaultValue = prevalence.value = ((100 * entry.positives) / (entry.positives + entry.negatives)).toFixed(1);
-    reset.textContent = entry.chosen === null ? "Back to 0.5" : "Back to the chosen threshold";
+    reset.textContent = entry.in_use === null ? "Back to 0.5" : "Back to the threshold in use";
     panels.forEach((panel) => panel.draw(entry));
     update();
   }

@@ -1,0 +1,73 @@
+"""The commands in one application, and what an error becomes on the terminal."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+import tellapart
+from tellapart.cli import demo, evaluate, export, predict, train
+from tellapart.cli.terminal import complain
+from tellapart.errors import TellapartError
+
+app = typer.Typer(
+    name="tellapart",
+    help="Tells images apart: a folder of pictures sorted by class in, an honest classifier out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tellapart {tellapart.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.exceptions.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        complain("interrupted; `tellapart train … --resume` goes on with a training run")
+        return 130
+    except TellapartError as exc:
+        complain(str(exc))
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is wrong, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as exc:
+        complain(_explain(exc))
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _explain(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{where}; free some space and run the same command again"
+    return f"{(error.strerror or str(error)).lower()}{where}"

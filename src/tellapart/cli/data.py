@@ -1,0 +1,21 @@
+"""How commands read DATA."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tellapart.data.dataset import Dataset
+from tellapart.errors import ConfigError
+
+
+def load_data(data: Path, merge: Sequence[str] = ()) -> Dataset:
+    """Load DATA and join classes as ``NEW=OLD,OLD`` says."""
+    dataset = Dataset.load(data)
+    if not merge:
+        return dataset
+    classes: dict[str, list[str]] = {}
+    for rule in merge:
+        new, equals, olds = rule.partition("=")
+        if not (new and equals and olds):
+            raise ConfigError(f"--merge {rule!r} is not understood; write NEW=OLD,OLD")
+        classes.setdefault(new, []).extend(olds.split(","))
+    return dataset.merged(classes)

@@ -1,0 +1,125 @@
+"""`tellapart predict`."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tellapart.cli.terminal import out as terminal
+from tellapart.cli.terminal import printable
+from tellapart.errors import EmptyDataset
+
+if TYPE_CHECKING:
+    from tellapart.inference import Answer
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle or a run folder.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Files, folders, or - for a list on standard input."),
+    ],
+    format: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
+) -> int:
+    """Say what IMAGEs show, one line each as they come; needs no torch."""
+    from tellapart.inference import Classifier
+
+    classifier = Classifier.load(model)
+    writers: dict[str, type[_Table | _Json | _Csv]] = {"table": _Table, "json": _Json, "csv": _Csv}
+    write = writers[format](classifier.class_names)
+    n_unreadable = 0
+    write.start()
+    for answer in classifier.stream(_paths(images)):
+        n_unreadable += answer.reason is not None
+        write.row(answer)
+        sys.stdout.flush()
+    write.end()
+    return 1 if n_unreadable else 0
+
+
+def _paths(images: Sequence[str]) -> Iterator[str]:
+    """Yield the paths of files, of the images in folders, and of the lines of standard input."""
+    from tellapart.data.scan import images_below
+
+    for image in images:
+        if image == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        elif Path(image).is_dir():
+            found = images_below(Path(image))
+            if not found:
+                raise EmptyDataset(f"no images in the folder {image}")
+            yield from (os.fspath(path) for path in found)
+        else:
+            yield image
+
+
+class _Table:
+    """Aligned text for people."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.width = max(len(name) for name in class_names)
+
+    def start(self) -> None:
+        """Print nothing."""
+
+    def row(self, answer: "Answer") -> None:
+        """Print label, probability and path, or the reason."""
+        path = printable(answer.source)
+        if answer.probability is None:
+            terminal.print(f"{'-':<{self.width}}       -  {path}: {answer.reason}", markup=False)
+        else:
+            terminal.print(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}", markup=False)
+
+    def end(self) -> None:
+        """Print nothing."""
+
+
+class _Json:
+    """One JSON list, an item per line."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = class_names
+        self.separator = "[\n"
+
+    def start(self) -> None:
+        """Print nothing: the first row opens the list."""
+
+    def row(self, answer: "Answer") -> None:
+        """Print one item."""
+        item: dict[str, Any] = {"path": answer.source}
+        if answer.y_prob is None:
+            item["error"] = answer.reason
+        else:
+            item |= {"label": answer.label, "probability": answer.probability}
+            item["probabilities"] = dict(zip(self.class_names, answer.y_prob.tolist(), strict=True))
+        sys.stdout.write(self.separator + json.dumps(item))
+        self.separator = ",\n"
+
+    def end(self) -> None:
+        """Close the list."""
+        sys.stdout.write("[]\n" if self.separator == "[\n" else "\n]\n")
+
+
+class _Csv:
+    """The columns of predictions.csv, without the true label."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = class_names
+        self.writer = csv.writer(sys.stdout, lineterminator="\n")
+
+    def start(self) -> None:
+        """Print the header."""
+        self.writer.writerow(["path", "predicted", "error", *(f"prob_{name}" for name in self.class_names)])
+
+    def row(self, answer: "Answer") -> None:
+        """Print one line."""
+        probabilities = [""] * len(self.class_names) if answer.y_prob is None else answer.y_prob.tolist()
+        self.writer.writerow([answer.source, answer.label or "", answer.reason or "", *probabilities])
+
+    def end(self) -> None:
+        """Print nothing."""

@@ -1,0 +1,132 @@
+"""The account of a run: what the report and ``run.json`` say about data, split and settings."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tellapart.data.dataset import Dataset
+from tellapart.training.config import TrainConfig
+from tellapart.training.partition import Partition, leaks
+
+AGE_BAND_YEARS = 20
+MOST_VALUES = 12
+"""A metadata column with more distinct values than this describes images, not groups of people."""
+
+
+def flow(received: Dataset, used: Dataset, partitions: Sequence[Partition]) -> list[tuple[str, int]]:
+    """Return the images' way from received to used; losses are negative."""
+    n_lost = len(used.ledger)
+    steps = [("files found", len(received) + len(received.ledger))]
+    if n_lost:
+        steps.append(("not usable (listed below)", -n_lost))
+    steps.append(("used", len(used)))
+    if len(partitions) == 1 and len(partitions[0].parts) > 1:
+        steps += [(_PART_WORDS[name], len(part)) for name, part in partitions[0].parts.items()]
+    elif len(partitions) > 1:
+        steps += [
+            (f"fold {i}", len(one.test)) for i, one in enumerate(partitions, start=1) if one.test is not None
+        ]
+    return steps
+
+
+_PART_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def partition_rows(partitions: Sequence[Partition]) -> list[dict[str, int | str]]:
+    """Return one row per part (per fold's test part for a k-fold): images, groups and each class."""
+    if len(partitions) == 1:
+        named = {_PART_WORDS[name]: part for name, part in partitions[0].parts.items()}
+    else:
+        named = {f"fold {i}": one.test for i, one in enumerate(partitions, start=1) if one.test is not None}
+    return [
+        {"split": name, "images": len(part), "groups": len(set(part.tied())), **part.counts}
+        for name, part in named.items()
+    ]
+
+
+def disjoint_by(dataset: Dataset, config: TrainConfig) -> str:
+    """Say at which level the parts are disjoint."""
+    if dataset.groups is None:
+        return "file content"
+    return f"{config.group_by or 'group'} and file content"
+
+
+def findings(dataset: Dataset, partitions: Sequence[Partition]) -> list[str]:
+    """Say what a scan of contents and groups found; empty when clean."""
+    said = []
+    for one in partitions[:1]:
+        said += leaks(list(one.parts.values()))
+    conflicts = dataset.label_conflicts()
+    if conflicts:
+        shown = "; ".join(" = ".join(ids) for ids in conflicts[:5])
+        said.append(f"{len(conflicts)} × identical files with different labels: {shown}")
+    n_copies = dataset.n_duplicates()
+    if n_copies:
+        said.append(f"{n_copies} files are byte-for-byte copies of another; copies stay on one side")
+    return said
+
+
+def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[str, int]]]:
+    """Return column -> part -> value -> images, for metadata with few distinct values."""
+    parts = {_PART_WORDS[name]: part for name, part in partitions[0].parts.items()}
+    if len(partitions) > 1:
+        whole = [one.test for one in partitions if one.test is not None]
+        parts = {f"fold {i}": part for i, part in enumerate(whole, start=1)}
+    columns = sorted({key for part in parts.values() for sample in part.samples for key in sample.metadata})
+    table = {}
+    for column in columns:
+        counts = {
+            name: Counter(_banded(column, sample.metadata.get(column, "")) for sample in part.samples)
+            for name, part in parts.items()
+        }
+        values = sorted({value for count in counts.values() for value in count})
+        if 1 < len(values) <= MOST_VALUES:
+            table[column] = {
+                name: {value: count[value] for value in values} for name, count in counts.items()
+            }
+    return table
+
+
+def data_facts(dataset: Dataset) -> dict[str, str]:
+    """Return what is known of the images as text."""
+    return {
+        "source": dataset.root.name or str(dataset.root),
+        "classes": ", ".join(f"{name} ({n})" for name, n in dataset.counts.items()),
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def run_record(
+    status: str,
+    command: str,
+    config: TrainConfig,
+    details: Mapping[str, Any],
+    dataset: Dataset,
+) -> dict[str, Any]:
+    """Return the content of ``run.json``."""
+    return {
+        "status": status,
+        "command": command,
+        "config": config.to_dict(),
+        **details,
+        "data": {
+            "root": str(dataset.root.resolve()),
+            "n_samples": len(dataset),
+            "counts": dataset.counts,
+            "ledger": [{"path": entry.path, "reason": entry.reason} for entry in dataset.ledger],
+        },
+    }
+
+
+def _banded(column: str, value: str) -> str:
+    """Return ages in bands of twenty years, other values as they are."""
+    if not value:
+        return "not given"
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if "age" not in column.lower():
+        return value
+    low = int(number // AGE_BAND_YEARS) * AGE_BAND_YEARS
+    return f"{low:02d}–{low + AGE_BAND_YEARS - 1}"

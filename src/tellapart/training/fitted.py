@@ -1,0 +1,119 @@
+"""What a learner leaves behind: logits for any image, and what was chosen on held-out data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.dataset import Dataset
+from tellapart.errors import ConfigError
+from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.thresholds import choose_threshold
+from tellapart.records import Predictions, Threshold
+from tellapart.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import onnx
+
+    from tellapart.training.network import Network
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen on images that did not train the head, and never on the test set.
+
+    Attributes
+    ----------
+    temperature
+        By which logits are divided.
+    threshold
+        For two classes.
+    chosen_on
+        ``"out-of-fold"`` or ``"validation"``.
+    """
+
+    temperature: float
+    threshold: Threshold | None
+    chosen_on: str
+
+
+class Fitted(Protocol):
+    """A trained classifier, still in training's own form."""
+
+    choices: Choices
+    history: Sequence[Mapping[str, Any]]
+    details: Mapping[str, Any]
+
+    def logits(self, dataset: Dataset) -> NDArray[np.float64]:
+        """Return float64 of shape (n_samples, n_classes), before the temperature."""
+        ...
+
+    def network(self) -> "Network":
+        """Return the torch network with its trained head."""
+        ...
+
+    def graph(self) -> "onnx.ModelProto":
+        """Return the whole classifier as ONNX, temperature included."""
+        ...
+
+
+class Learner(Protocol):
+    """A way of training: frozen features or fine-tuning."""
+
+    needs_val: bool
+
+    def prepare(self, dataset: Dataset) -> Dataset:
+        """Return the dataset hashed and without its unreadable files."""
+        ...
+
+    def learn(self, train: Dataset, val: Dataset | None, name: str) -> Fitted:
+        """Train on `train`; `name` tells folds apart."""
+        ...
+
+
+def choose(logits: NDArray[np.float64], dataset: Dataset, config: TrainConfig, chosen_on: str) -> Choices:
+    """Fit the temperature and, for two classes, choose the threshold."""
+    y_true = dataset.targets
+    temperature = fit_temperature(logits, y_true)
+    threshold = None
+    if len(dataset.class_names) == 2:
+        positive = positive_class(dataset.class_names, config)
+        column = dataset.class_names.index(positive)
+        score = softmax(logits, temperature)[:, column]
+        value = choose_threshold(y_true == column, score, target_sensitivity=config.target_sensitivity)
+        target = config.target_sensitivity
+        rule = "Youden's index" if target is None else f"sensitivity of at least {target:g}"
+        threshold = Threshold(float(value), positive, chosen_on, rule)
+    return Choices(float(temperature), threshold, chosen_on)
+
+
+def positive_class(class_names: Sequence[str], config: TrainConfig) -> str:
+    """Return the class whose finding is "positive": as configured, else the last in sorted order.
+
+    Raises
+    ------
+    ConfigError
+        If the configured name is not a class.
+    """
+    if config.positive is None:
+        return class_names[-1]
+    if config.positive not in class_names:
+        raise ConfigError(f"positive is {config.positive!r}; the classes are {', '.join(class_names)}")
+    return config.positive
+
+
+def predictions(fitted: Fitted, dataset: Dataset, *, calibrated: bool = True) -> Predictions:
+    """Return what a fitted classifier says about a labelled dataset.
+
+    `calibrated` False leaves the temperature out, to show what it changes.
+    """
+    temperature = fitted.choices.temperature if calibrated else 1.0
+    return Predictions(
+        sample_ids=tuple(sample.id for sample in dataset.samples),
+        y_true=dataset.targets,
+        y_prob=softmax(fitted.logits(dataset), temperature),
+        class_names=dataset.class_names,
+        groups=dataset.groups,
+    )

@@ -1,0 +1,176 @@
+"""Features mode: a frozen network, its features kept, and a linear head on top."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.data.dataset import Dataset
+from tellapart.data.images import Resize
+from tellapart.progress import SILENT, Progress
+from tellapart.training.config import TrainConfig
+from tellapart.training.device import device_name
+from tellapart.training.features import (
+    Features,
+    Featurizer,
+    cached_graph,
+    featurise,
+    graph_featurizer,
+    network_key,
+)
+from tellapart.training.fitted import Choices, choose
+from tellapart.training.heads import LinearHead, fit_head
+
+if TYPE_CHECKING:
+    import onnx
+
+    from tellapart.training.network import Network
+
+
+class FrozenNetwork:
+    """The pretrained network under every head of a run, built once and only when needed.
+
+    Importing torch and building the network takes seconds; it starts in the background at once, while
+    the exported graph, if this machine already has it, computes features.
+    """
+
+    def __init__(self, config: TrainConfig, image_size: int, n_classes: int) -> None:
+        self.config, self.image_size, self.n_classes = config, image_size, n_classes
+        self.key = network_key(config, image_size)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._building: Future[Network] = pool.submit(self._build)
+        pool.shutdown(wait=False)
+
+    def network(self) -> "Network":
+        """Return the torch network with an untrained head."""
+        return self._building.result()
+
+    def graph(self) -> bytes:
+        """Return its ONNX featurizer."""
+        return cached_graph(self.key, self._export)
+
+    def _build(self) -> "Network":
+        from tellapart.training.network import create_network
+
+        return create_network(
+            self.config.backbone,
+            weights=self.config.weights,
+            n_classes=self.n_classes,
+            image_size=self.image_size,
+            seed=self.config.seed,
+        ).eval()
+
+    def _export(self) -> bytes:
+        from tellapart.training.export import featurizer_onnx
+
+        content: bytes = featurizer_onnx(self.network()).SerializeToString()
+        return content
+
+
+class FrozenLearner:
+    """Trains heads on features that are computed once."""
+
+    needs_val = False
+
+    def __init__(self, config: TrainConfig, resize: Resize, progress: Progress = SILENT) -> None:
+        self.config, self.resize, self.progress = config, resize, progress
+        self._features: Features | None = None
+        self._mirrored: Features | None = None
+        self._frozen: FrozenNetwork | None = None
+
+    def prepare(self, dataset: Dataset) -> Dataset:
+        """Compute the features of all images; no label is used, so test images may be among them."""
+        self._frozen = FrozenNetwork(self.config, self.resize.size, len(dataset.class_names))
+        featurizer = self._featurizer()
+        dataset, self._features = self._featurise(dataset, featurizer, mirrored=False)
+        if len(dataset) <= MIRROR_BELOW:
+            _, self._mirrored = self._featurise(dataset, featurizer, mirrored=True)
+        return dataset
+
+    def learn(self, train: Dataset, val: Dataset | None, name: str) -> "FrozenFitted":
+        """Fit the head; choose temperature and threshold on `val`, else out of fold."""
+        assert self._features is not None
+        assert self._frozen is not None
+        fitted = fit_head(
+            self._features.of(train),
+            train.targets,
+            kind=self.config.head,
+            balance=self.config.balance,
+            groups=[str(tie) for tie in train.tied()],
+            n_classes=len(train.class_names),
+            seed=self.config.seed,
+            flipped=self._mirrored.of(train) if self._mirrored else None,
+        )
+        if val is None:
+            choices = choose(fitted.oof_logits, train, self.config, "out-of-fold")
+        else:
+            choices = choose(_logits(fitted.head, self._features.of(val)), val, self.config, "validation")
+        return FrozenFitted(fitted.head, choices, self._features, self._frozen, details=fitted.chosen)
+
+    def _featurizer(self) -> Featurizer:
+        assert self._frozen is not None
+        if device_name(self.config) == "cpu":
+            return graph_featurizer(self._frozen.graph())
+        from tellapart.training.network import on_device
+
+        return on_device(self._frozen.network(), "cuda")
+
+    def _featurise(
+        self, dataset: Dataset, featurizer: Featurizer, *, mirrored: bool
+    ) -> tuple[Dataset, Features]:
+        assert self._frozen is not None
+        return featurise(
+            dataset,
+            featurizer,
+            self.resize,
+            self._frozen.key,
+            mirrored=mirrored,
+            workers=self.config.workers,
+            progress=self.progress,
+        )
+
+
+MIRROR_BELOW = 1000
+"""Images up to which mirrored copies train along: they help small sets and cost a second pass."""
+
+
+@dataclass(eq=False)
+class FrozenFitted:
+    """A linear head over kept features."""
+
+    head: LinearHead
+    choices: Choices
+    features: Features
+    frozen: FrozenNetwork
+    details: Mapping[str, Any] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+
+    def logits(self, dataset: Dataset) -> NDArray[np.float64]:
+        """See `Fitted.logits`."""
+        return _logits(self.head, self.features.of(dataset))
+
+    def network(self) -> "Network":
+        """See `Fitted.network`."""
+        import torch
+
+        network = self.frozen.network()
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(self.head.weight))
+            network.head.bias.copy_(torch.from_numpy(self.head.bias))
+        return network
+
+    def graph(self) -> "onnx.ModelProto":
+        """See `Fitted.graph`."""
+        import onnx
+
+        from tellapart.training.export import attach_head
+
+        featurizer = onnx.load_from_string(self.frozen.graph())
+        return attach_head(featurizer, self.head.weight, self.head.bias, self.choices.temperature)
+
+
+def _logits(head: LinearHead, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    return (features @ head.weight.T + head.bias).astype(np.float64)
