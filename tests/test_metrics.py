@@ -27,8 +27,11 @@ def from_table(table):
     return y_true, np.eye(len(table))[y_pred]
 
 
+TWO_TO_FIVE = st.integers(2, 5)
+
+
 @st.composite
-def samples(draw, n_classes=st.integers(2, 5)):
+def samples(draw, n_classes=TWO_TO_FIVE):
     """Labels of every class and probabilities with many ties."""
     k = draw(n_classes)
     n = draw(st.integers(k, 40))

@@ -370,7 +370,7 @@ def test_class_selector_shows_one_class_against_the_rest(opened):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [400, 768, 1280])
+@pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("make", [two_classes, many_classes])
 def test_page_never_scrolls_sideways(opened, make, width):
     page = opened(render(make(), full_facts()), viewport={"width": width, "height": 800})

@@ -164,18 +164,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        rgb = Image.new("RGB", rgba.size, "white")
+        rgb.paste(rgba, mask=rgba)
+        return rgb
     return image.convert("RGB")
 
 
 def _to_eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Scale high-bit grey to 0-255 by its own type: 16-bit by 257, floats of 0-1 by 255, else clip."""
-    grey = np.nan_to_num(values.astype(np.float64))
+    scale = 1.0
     if np.issubdtype(values.dtype, np.floating):
-        grey = grey * 255 if grey.size and grey.max() <= 1 else grey
-    elif values.dtype.itemsize == 2 or (grey.size and grey.max() > 255):
-        grey = grey / 257
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        scale = 255.0 if np.nanmax(values, initial=0) <= 1 else 1.0
+    elif values.dtype.itemsize == 2 or values.max(initial=0) > 255:
+        scale = 1 / 257
+    grey = np.empty(values.shape, np.uint8)
+    for row, line in enumerate(values):  # one at a time: a large scan must not be held in float64
+        grey[row] = np.clip(np.rint(np.nan_to_num(line.astype(np.float64) * scale)), 0, 255)
+    return grey
 
 
 def _why_unidentified(source: Path | bytes) -> str:

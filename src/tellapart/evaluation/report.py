@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from tellapart.evaluation.facts import RunFacts
 
@@ -104,20 +104,11 @@ def render(
     thumbnails
         From a sample's id to the bytes of a small JPEG, or None for no picture.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.do"],
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    environment.filters.update(figure=write_figure, interval=write_interval, label=write_label)
     predictions = evaluation.predictions
     positive = None if evaluation.threshold is None else evaluation.threshold.positive
     facts = facts or RunFacts()
-    return environment.get_template("report.html").render(
+    template = _environment().get_template("report.html")
+    return template.render(
         evaluation=evaluation,
         facts=facts,
         positive=positive,
@@ -136,9 +127,24 @@ def render(
         galleries=_galleries(evaluation, thumbnails),
         data=_chart_data(evaluation, facts, positive),
         gaps=[],
-        style=Markup((_HERE / "static" / "report.css").read_text(encoding="utf-8")),
-        script=Markup(_script()),
+        style=(_HERE / "static" / "report.css").read_text(encoding="utf-8"),
+        script=_script(),
     )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.filters.update(figure=write_figure, interval=write_interval, label=write_label)
+    return environment
 
 
 def _script() -> str:

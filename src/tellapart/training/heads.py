@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from tellapart.errors import TooFewImages
 from tellapart.training.config import HeadKind
@@ -79,7 +80,6 @@ def fit_head(
     groups: Sequence[str] | None,
     n_classes: int,
     seed: int,
-    flipped: Array32 | None = None,
 ) -> FittedHead:
     """Fit a linear head, its regularisation chosen by cross-validated log-loss.
 
@@ -96,7 +96,7 @@ def fit_head(
         ``"logistic"``: multinomial logistic regression. ``"svm"``: one-vs-rest linear support vector
         machines with the squared hinge loss, whose out-of-fold decision values are turned into logits
         by vector scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017); for two
-        classes that is Platt's ("Probabilistic Outputs for Support Vector Machines", 1999).
+        classes that is Platt's form ("Probabilistic Outputs for Support Vector Machines", 1999).
     balance
         Weigh classes inversely to their frequency.
     groups
@@ -105,9 +105,6 @@ def fit_head(
         Number of classes; each needs two samples.
     seed
         Shuffles the folds.
-    flipped
-        Features of the mirrored images, of the shape of `features`: further training rows, each in
-        its original's fold and together with it weighing as one image.
 
     Raises
     ------
@@ -122,10 +119,12 @@ def fit_head(
         )
     folds = _assign_folds(y, groups, seed)
     weights = (len(y) / (n_classes * counts) if balance else np.ones(n_classes))[y]
-    rows = features if flipped is None else np.concatenate([features, flipped])
-    axes = _principal_axes(rows)
-    problem = _Problem(axes.project(rows), axes.variance, y, weights, folds, n_classes, _LOSSES[kind])
-    found = _search(problem, kind)
+    # Products this narrow gain little from threads, lose much when cores are busy, and with one thread
+    # come out the same on machines with any number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        axes = _principal_axes(features)
+        problem = _Problem(axes.project(features), axes.variance, y, weights, folds, n_classes, _LOSSES[kind])
+        found = _search(problem, kind)
     coef = found.coef[-1] * found.slope[:, None]
     coef[:, -1] += found.offset
     chosen: dict[str, float | str | int] = {"C": found.c, "folds": problem.n_folds, "cv_log_loss": found.loss}
@@ -227,14 +226,12 @@ class _Problem:
         n_classes: int,
         loss: _Loss,
     ) -> None:
-        copies = len(x) // len(y)
         self.x, self.y, self.weights, self.folds, self.loss = x, y, weights, folds, loss
         self.n_folds = int(folds.max()) + 1
         self.curvature = loss.curvature * np.append(variance, 1.0)
-        self.one_hot = np.tile(np.eye(n_classes, dtype=np.float32)[y], (copies, 1))[:, None, :]
+        self.one_hot = np.eye(n_classes, dtype=np.float32)[y][:, None, :]
         used = folds[:, None] != np.arange(self.n_folds + 1)
-        share = used * weights[:, None] / (copies * weights.sum())
-        self.share = np.tile(share, (copies, 1)).astype(np.float32)
+        self.share = (used * weights[:, None] / weights.sum()).astype(np.float32)
         self.shape = (self.n_folds + 1, n_classes, x.shape[1] + 1)
 
     def fit(self, coef: Array64, c: float) -> Array64:
@@ -306,8 +303,9 @@ def _search(problem: _Problem, kind: HeadKind) -> _Found:
 def vector_scaling(scores: Array64, y: NDArray[np.int64], weights: Array64) -> tuple[Array64, Array64]:
     """Fit ``softmax(slope * scores + offset)`` to the labels by log-loss.
 
-    Guo et al. (2017), with slopes held at or above zero and Platt's (1999) targets, which stop short of
-    0 and 1 by Laplace's rule so that separable scores do not send the slopes to infinity.
+    Guo et al. (2017), with slopes held at or above zero and, as in Platt (1999), targets that stop short
+    of 0 and 1, so that separable scores do not send the slopes to infinity: each class's target is
+    smoothed by one further image that is spread evenly over the classes.
 
     Parameters
     ----------
@@ -325,7 +323,7 @@ def vector_scaling(scores: Array64, y: NDArray[np.int64], weights: Array64) -> t
     """
     n_classes = scores.shape[1]
     counts = np.bincount(y, minlength=n_classes)[y]
-    target = (np.eye(n_classes)[y] * counts[:, None] + 1) / (counts[:, None] + n_classes)
+    target = (np.eye(n_classes)[y] * counts[:, None] + 1 / n_classes) / (counts[:, None] + 1)
     share = (weights / weights.sum())[:, None]
 
     def objective(flat: Array64) -> tuple[float, Array64]:

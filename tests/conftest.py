@@ -1,0 +1,45 @@
+"""Fixtures that many tests share; nothing here needs a network or a GPU."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pictures import write_class_folders
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep the user's cache out of the tests, and share one among them."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["TELLAPART_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh_cache(tmp_path, monkeypatch) -> Path:
+    """Give one test an empty cache of its own."""
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Two classes of 40 learnable pictures, with one broken file and one stray note."""
+    root = write_class_folders(tmp_path_factory.mktemp("photos") / "photos", {"benign": 40, "malignant": 40})
+    (root / "benign" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    (root / "malignant" / "notes.txt").write_text("not a picture")
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(photos, tmp_path_factory):
+    """A finished run in features mode, small and quick; tests only read it."""
+    from tellapart.api import train
+    from tellapart.data.dataset import Dataset
+    from tellapart.training.config import TrainConfig
+
+    config = TrainConfig(mode="features", image_size=64, test_size=0.3)
+    return train(Dataset.from_folder(photos), config, tmp_path_factory.mktemp("runs") / "run")

@@ -1,0 +1,56 @@
+"""Augmented copies on disk: labelled and grouped with their originals, so that they never leak."""
+
+import numpy as np
+import pytest
+from pictures import write_class_folders
+from PIL import Image
+
+from tellapart.data.dataset import Dataset
+from tellapart.errors import ConfigError
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return Dataset.from_folder(write_class_folders(tmp_path / "data", {"cat": 5, "dog": 5}))
+
+
+def test_copies_are_what_the_pipeline_made(dataset, tmp_path):
+    bigger = dataset.augment([np.fliplr], copies=1, out=tmp_path / "out")
+    assert len(bigger) == 20
+    original, copy = bigger.samples[0], bigger.samples[10]
+    pixels = [np.asarray(Image.open(s.path).convert("RGB")) for s in (original, copy)]
+    assert (pixels[1] == pixels[0][:, ::-1]).all()
+    assert (copy.label, copy.group) == (original.label, original.group)
+
+
+def test_every_pipeline_makes_its_copies(dataset, tmp_path):
+    def noise(pixels):
+        return np.clip(pixels + np.random.normal(0, 9, pixels.shape), 0, 255).astype(np.uint8)
+
+    bigger = dataset.augment([noise, np.flipud], copies=2, out=tmp_path / "out", seed=4)
+    again = dataset.augment([noise, np.flipud], copies=2, out=tmp_path / "again", seed=4)
+    assert len(bigger) == 10 + 10 * 2 * 2
+    assert len({s.id for s in bigger.samples}) == 50
+    first, second = bigger.samples[10], bigger.samples[11]
+    assert first.path.read_bytes() != second.path.read_bytes()
+    assert bigger.fingerprint == again.fingerprint
+
+
+def test_no_copy_is_ever_on_the_other_side(dataset, tmp_path):
+    bigger = dataset.augment([np.fliplr, np.flipud], copies=1, out=tmp_path / "out")
+    for seed in range(5):
+        train, test = bigger.split(test_size=0.4, seed=seed)
+        assert not {s.group for s in train.samples} & {s.group for s in test.samples}
+
+
+def test_originals_are_never_changed(dataset, tmp_path):
+    before = dataset.fingerprint
+    dataset.augment([lambda pixels: pixels * 0], copies=1, out=tmp_path / "out")
+    assert dataset.fingerprint == before
+
+
+def test_refusals(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="copies is 0"):
+        dataset.augment([np.fliplr], copies=0, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="not empty"):
+        dataset.augment([np.fliplr], copies=1, out=tmp_path / "data")

@@ -1,0 +1,121 @@
+"""The Dataset: counts, subsets, the ledger, and splits that cannot leak."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import write_class_folders
+
+from tellapart.data.dataset import Dataset
+from tellapart.errors import DataError, TooFewImages
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_class_folders(tmp_path / "data", {"cat": 8, "dog": 12})
+
+
+def test_counts_targets_and_names(folder):
+    dataset = Dataset.from_folder(folder)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.counts == {"cat": 8, "dog": 12}
+    assert dataset.targets.tolist() == [0] * 8 + [1] * 12
+
+
+def test_a_subset_keeps_the_class_names_and_the_order(folder):
+    part = Dataset.from_folder(folder).subset([19, 0])
+    assert [s.label for s in part.samples] == ["cat", "dog"]
+    assert part.class_names == ("cat", "dog")
+
+
+def test_bad_files_move_to_the_ledger_when_verified(folder, fresh_cache):
+    (folder / "cat" / "empty.jpg").touch()
+    (folder / "dog" / "text.png").write_text("no picture")
+    dataset = Dataset.from_folder(folder).verified()
+    assert len(dataset) == 20
+    assert {entry.path: entry.reason.split(" (")[0] for entry in dataset.ledger} == {
+        "cat/empty.jpg": "empty file",
+        "dog/text.png": "not an image, or damaged in its header",
+    }
+    assert Dataset.from_folder(folder).verified() == dataset  # now from the cache
+
+
+def test_the_fingerprint_follows_content_and_label_but_not_the_place(folder, tmp_path):
+    first = Dataset.from_folder(folder)
+    moved = Dataset.from_folder(shutil.copytree(folder, tmp_path / "elsewhere"))
+    assert first.fingerprint == moved.fingerprint
+    (folder / "cat" / "000.png").write_bytes(b"other")
+    assert Dataset.from_folder(folder).fingerprint != moved.fingerprint
+
+
+def test_split_is_stratified_marked_and_disjoint(folder):
+    train, test = Dataset.from_folder(folder).split(test_size=0.25, seed=1)
+    assert (train.counts, test.counts) == ({"cat": 6, "dog": 9}, {"cat": 2, "dog": 3})
+    assert not {s.id for s in train.samples} & {s.id for s in test.samples}
+    assert {s.split for s in train.samples} == {"train"}
+
+
+def test_identical_files_never_straddle_a_split(folder):
+    original = sorted((folder / "cat").iterdir())[0]
+    for number in range(4):
+        shutil.copy(original, folder / "cat" / f"copy{number}.png")
+    dataset = Dataset.from_folder(folder).with_hashes()
+    digest = next(s.sha256 for s in dataset.samples if s.id.endswith("copy0.png"))
+    for seed in range(10):
+        train, test = dataset.split(test_size=0.3, seed=seed)
+        sides = [digest in {s.sha256 for s in part.samples} for part in (train, test)]
+        assert sorted(sides) == [False, True]
+    assert dataset.n_duplicates() == 4
+
+
+def test_groups_never_straddle_a_split(folder):
+    dataset = Dataset.from_folder(folder)
+    rows = [
+        {"path": s.id, "label": s.label, "lesion": f"{s.label}{i // 2}"} for i, s in enumerate(dataset.samples)
+    ]
+    dataset = Dataset.from_dataframe(pd.DataFrame(rows), folder)
+    train, test = dataset.split(test_size=0.3, group_by="lesion", seed=2)
+    assert not {s.group for s in train.samples} & {s.group for s in test.samples}
+    assert set(np.unique(test.targets)) == {0, 1}
+
+
+def test_identical_files_with_different_labels_are_found(folder):
+    original = sorted((folder / "cat").iterdir())[0]
+    shutil.copy(original, folder / "dog" / "same.png")
+    conflicts = Dataset.from_folder(folder).label_conflicts()
+    assert conflicts == [(f"cat/{original.name}", "dog/same.png")]
+
+
+def test_grouping_by_a_column_that_is_not_there(folder):
+    with pytest.raises(DataError, match="no metadata column 'patient'"):
+        Dataset.from_folder(folder).grouped_by("patient")
+
+
+def test_classes_are_merged_by_name(tmp_path):
+    folder = write_class_folders(tmp_path, {"mel": 2, "bcc": 3, "nv": 4})
+    merged = Dataset.from_folder(folder).merged({"malignant": ["mel", "bcc"], "benign": ["nv"]})
+    assert merged.counts == {"benign": 4, "malignant": 5}
+    with pytest.raises(DataError, match="'xx' is not a class; classes are bcc, mel, nv"):
+        Dataset.from_folder(folder).merged({"a": ["xx"]})
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"), [({"cat": 9}, "two classes.*found: cat"), ({"cat": 9, "dog": 2}, "'dog' has 2 usable")]
+)
+def test_too_few_images(tmp_path, counts, message):
+    dataset = Dataset.from_folder(write_class_folders(tmp_path, counts))
+    with pytest.raises(TooFewImages, match=message):
+        dataset.check_trainable(3)
+
+
+def test_a_class_too_small_to_split_is_named(tmp_path):
+    dataset = Dataset.from_folder(write_class_folders(tmp_path, {"cat": 9, "dog": 1}))
+    with pytest.raises(TooFewImages, match="class 'dog' has 1 independent"):
+        dataset.split(0.5)
+
+
+def test_a_thumbnail_is_a_small_jpeg(folder):
+    dataset = Dataset.from_folder(folder)
+    assert dataset.thumbnail(dataset.samples[0].id).startswith(b"\xff\xd8")
+    assert dataset.thumbnail("nobody.png") is None

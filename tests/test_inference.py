@@ -1,0 +1,92 @@
+"""The classifier over onnxruntime: the same answer by path, bytes, folder and pixels."""
+
+import numpy as np
+import pytest
+from pictures import write_class_folders
+
+import tellapart as ta
+from tellapart.data.images import load_pixels
+from tellapart.errors import BundleError, ClassMismatch, EmptyDataset, UnreadableImage
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return ta.load(trained.folder)
+
+
+def test_paths_bytes_and_pixels_agree(model, photos):
+    path = photos / "malignant" / "003.png"
+    by_stream = next(iter(model.stream([path])))
+    by_path, by_bytes = model.answer(path), model.answer(path.read_bytes())
+    by_pixels = model.predict_proba(load_pixels(path, model.card.preprocessing)[None])[0]
+    for answer in (by_path, by_bytes, by_stream):
+        np.testing.assert_allclose(answer.y_prob, by_pixels, atol=1e-6)
+    assert by_path.label == "malignant"
+    assert by_path.probability == pytest.approx(by_pixels[1], abs=1e-6)
+
+
+def test_answers_keep_the_order_and_name_what_cannot_be_read(model, photos):
+    paths = sorted((photos / "benign").iterdir())[:9]
+    paths[4:4] = [photos / "benign" / "broken.jpg", photos / "nowhere.png"]
+    answers = list(model.stream(paths))
+    assert [a.source for a in answers] == [str(p) for p in paths]
+    assert [i for i, a in enumerate(answers) if a.reason] == [4, 5]
+    assert answers[5].reason == "no such file or directory"
+
+
+def test_predict_returns_probabilities_and_what_was_skipped(model, photos):
+    predictions = model.predict([photos / "benign" / "000.png", photos / "benign" / "broken.jpg"])
+    assert predictions.y_prob.shape == (1, 2)
+    assert predictions.y_true.tolist() == [-1]
+    assert predictions.skipped[0].path.endswith("broken.jpg")
+    with pytest.raises(UnreadableImage, match="none of the 1 images can be read"):
+        model.predict([photos / "nowhere.png"])
+
+
+def test_the_threshold_decides_two_classes(model, photos, monkeypatch):
+    answer = model.answer(photos / "malignant" / "000.png")
+    threshold = model.card.threshold
+    assert (answer.y_prob[1] >= threshold.value) == (answer.label == threshold.positive)
+
+
+def test_a_class_that_the_model_does_not_know(model, tmp_path):
+    other = ta.Dataset.from_folder(write_class_folders(tmp_path, {"benign": 2, "unsure": 2}))
+    with pytest.raises(ClassMismatch, match="does not know the class 'unsure'; it knows benign, malignant"):
+        ta.evaluate(model, other)
+
+
+def test_images_that_trained_the_model_are_left_out(trained, photos):
+    dataset = ta.Dataset.from_folder(photos)
+    assert len(ta.evaluate(trained.folder, dataset).predictions) == 24
+    assert len(ta.evaluate(trained.folder, dataset, include_training=True).predictions) == 80
+    seen = ta.evaluate(trained.folder, dataset).predictions.sample_ids
+    rest = dataset.subset(i for i, s in enumerate(dataset.samples) if s.id not in seen and "broken" not in s.id)
+    with pytest.raises(EmptyDataset, match="all 56 images of"):
+        ta.evaluate(trained.folder, rest)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.json").write_text("{"), "model.json is damaged"),
+        (lambda folder: (folder / "model.json").write_text('{"format": 99}'), "format 99"),
+        (lambda folder: (folder / "model.onnx").unlink(), "no model.onnx"),
+        (lambda folder: (folder / "model.json").unlink(), "no model at"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"x" * 99), "onnxruntime cannot load"),
+    ],
+)
+def test_a_damaged_bundle_is_one_clear_error(trained, photos, tmp_path, damage, message):
+    import shutil
+
+    folder = shutil.copytree(trained.folder / "model", tmp_path / "model")
+    damage(folder)
+    with pytest.raises(BundleError, match=message):
+        ta.load(folder).answer(photos / "benign" / "000.png")
+
+
+def test_a_bundle_holds_no_pickle(trained):
+    names = {path.name for path in (trained.folder / "model").iterdir()}
+    assert names == {"model.onnx", "weights.safetensors", "model.json", "README.md"}
+    card = (trained.folder / "model" / "README.md").read_text()
+    assert "Not a medical device" in card
+    assert "malignant" in card
