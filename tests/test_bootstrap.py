@@ -88,6 +88,13 @@ def test_perfect_scores_are_not_certain():
             assert estimate.ci95 != (1.0, 1.0), name
 
 
+def test_one_class_against_the_rest_is_as_certain_as_the_smaller_side():
+    y_true = np.array([0] * 50 + [1] * 10)
+    found = bootstrap(y_true, np.eye(2)[y_true] * 0.8 + 0.1, n_draws=20)
+    for estimates in found.per_class:
+        assert estimates["roc_auc"].ci95 == pytest.approx((0.025 ** (1 / 10), 1.0))
+
+
 def test_perfect_scores_of_groups_count_groups():
     y_true = np.repeat([0, 1], 30)
     y_prob = np.eye(2)[y_true] * 0.8 + 0.1

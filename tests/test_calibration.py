@@ -88,6 +88,13 @@ def test_recalibration_finds_how_probabilities_were_bent(stretch, shift):
     assert found["slope"].ci95[1] - found["slope"].ci95[0] < 0.1
 
 
+def test_intercept_by_hand():
+    """Of a stated half, four of ten came true: logit(0.4), variance 10/9 of 1 / (10 x 0.4 x 0.6)."""
+    found = recalibrate(np.full(10, 0.5), np.arange(10) < 4, Resampling.of(10, None))["intercept"]
+    assert found == pytest.approx(np.log(0.4 / 0.6))
+    assert found.ci95[1] - found == pytest.approx(1.96 * np.sqrt(10 / 9 / 2.4), rel=1e-4)
+
+
 def test_recalibration_intervals_count_groups_not_copies():
     rng = np.random.default_rng(2)
     stated = rng.random(100)

@@ -16,6 +16,7 @@ from sklearn import metrics as sk
 
 from tellapart.errors import ConfigError, DataError
 from tellapart.evaluation.evaluation import Evaluation, summarise_folds
+from tellapart.evaluation.facts import RunFacts
 from tellapart.evaluation.tables import read_predictions
 from tellapart.evaluation.thresholds import Threshold
 from tellapart.records import Predictions
@@ -308,15 +309,17 @@ def test_saves_three_files(tmp_path, monkeypatch):
     stand_in.render = render
     monkeypatch.setitem(sys.modules, "tellapart.evaluation.report", stand_in)
     evaluation = lesions(at(0.25))
-    folder = evaluation.save(tmp_path / "run" / "evaluation", facts="facts", images="images")
+    facts = RunFacts(folds={"accuracy": {"mean": 0.5, "std": 0.1, "values": [0.4, 0.6]}})
+    folder = evaluation.save(tmp_path / "run" / "evaluation", facts=facts, images="images")
     assert sorted(file.name for file in folder.iterdir()) == [
         "metrics.json",
         "predictions.csv",
         "report.html",
     ]
-    assert asked == {"evaluation": evaluation, "facts": "facts", "thumbnails": "images"}
+    assert asked == {"evaluation": evaluation, "facts": facts, "thumbnails": "images"}
     assert (folder / "report.html").read_text(encoding="utf-8") == "<!doctype html>é"
-    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == evaluation.to_dict()
+    written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert written == {**evaluation.to_dict(), "folds": facts.folds}
     again = Evaluation(read_predictions(folder / "predictions.csv"), at(0.25), n_bootstrap=50)
     assert again.to_dict() == evaluation.to_dict()
     lines = (folder / "predictions.csv").read_text(encoding="utf-8").splitlines()
@@ -326,10 +329,10 @@ def test_saves_three_files(tmp_path, monkeypatch):
 def test_folds_are_summarised_with_their_spread():
     folds = [Evaluation(random_predictions(50, 2, seed), n_bootstrap=0) for seed in range(3)]
     summary = summarise_folds(folds)
-    values = [float(fold.accuracy) for fold in folds]
-    assert summary["accuracy"]["values"] == pytest.approx(values)
-    assert summary["accuracy"]["mean"] == pytest.approx(np.mean(values))
-    assert summary["accuracy"]["std"] == pytest.approx(np.std(values, ddof=1))
+    values = [float(fold.log_loss) for fold in folds]
+    assert summary["log_loss"]["values"] == pytest.approx(values)
+    assert summary["log_loss"]["mean"] == pytest.approx(np.mean(values))
+    assert summary["log_loss"]["std"] == pytest.approx(np.std(values, ddof=1))
     assert set(summary) == HEADLINE | TWO_CLASS
     assert summarise_folds([]) == {}
 

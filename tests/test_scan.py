@@ -69,6 +69,19 @@ def test_links_are_followed_and_loops_are_cut(tmp_path):
     assert [(s.path, s.reason) for s in scan.skipped] == [("a/gone.jpg", "broken link: no such file")]
 
 
+def test_a_link_to_the_root_does_not_relabel_other_classes(tmp_path):
+    touch(tmp_path / "cat" / "x.jpg")
+    touch(tmp_path / "dog" / "y.jpg")
+    try:
+        (tmp_path / "cat" / "up").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "dog" / "self.jpg").symlink_to(tmp_path / "dog" / "self.jpg")
+    except OSError:
+        pytest.skip("this system does not let us make symbolic links")
+    scan = scan_folder(tmp_path)
+    assert [(s.id, s.label) for s in scan.samples] == [("cat/x.jpg", "cat"), ("dog/y.jpg", "dog")]
+    assert [s.path for s in scan.skipped] == ["dog/self.jpg"]
+
+
 def test_order_does_not_depend_on_unicode_form(tmp_path):
     names = ["é.jpg", "z.jpg", "e.jpg"]
     for name in names:

@@ -39,7 +39,7 @@ def scan_folder(root: Path) -> Scan:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise EmptyDataset(f"{root} {what}; give a folder with one sub-folder of images per class")
-    folders = [entry.name for entry in _visible(root) if entry.is_dir()]
+    folders = [entry.name for entry in _visible(root) if _is_folder(entry)]
     has_splits = _are_split_folders(root, folders)
     samples: list[Sample] = []
     skipped = [Skipped(_portable(entry.name), "not in a class folder") for entry in _stray_images(root)]
@@ -48,7 +48,7 @@ def scan_folder(root: Path) -> Scan:
             _scan_class(root, folder, None, samples, skipped)
             continue
         for entry in _visible(root / folder):
-            if entry.is_dir():
+            if _is_folder(entry):
                 _scan_class(root, f"{folder}/{entry.name}", SPLIT_FOLDERS[folder.lower()], samples, skipped)
             elif _suffix(entry.name) in ACCEPTED_SUFFIXES:
                 skipped.append(Skipped(_portable(f"{folder}/{entry.name}"), "not in a class folder"))
@@ -72,7 +72,7 @@ def _scan_class(
 ) -> None:
     label = _portable(folder.rsplit("/", 1)[-1])
     found = False
-    for relative, reason in _walk(root, folder, ()):
+    for relative, reason in _walk(root, folder, (_identity(root),)):
         found = True
         if reason is None:
             samples.append(Sample(_portable(relative), root / relative, label, split))
@@ -85,8 +85,7 @@ def _scan_class(
 def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
     """Yield (relative path, None or why it is not taken) for every visible file below `folder`."""
     place = root / folder
-    status = place.stat()
-    here = (status.st_dev, status.st_ino)
+    here = _identity(place)
     if here in above:
         return
     try:
@@ -96,12 +95,31 @@ def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterat
         return
     for entry in entries:
         relative = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(root, relative, (*above, here))
         elif _suffix(entry.name) not in ACCEPTED_SUFFIXES:
             yield relative, f"not an image: the name ends in {_suffix(entry.name) or 'no suffix'}"
         else:
-            yield relative, None if entry.is_file() else _why_not_a_file(entry)
+            yield relative, None if _is_file(entry) else _why_not_a_file(entry)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _why_not_a_file(entry: os.DirEntry[str]) -> str:
@@ -120,7 +138,7 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _stray_images(root: Path) -> list[os.DirEntry[str]]:
-    return [e for e in _visible(root) if not e.is_dir() and _suffix(e.name) in ACCEPTED_SUFFIXES]
+    return [e for e in _visible(root) if not _is_folder(e) and _suffix(e.name) in ACCEPTED_SUFFIXES]
 
 
 def _suffix(name: str) -> str:
@@ -131,7 +149,7 @@ def _are_split_folders(root: Path, folders: list[str]) -> bool:
     """Whether the folders are train/val/test over class folders, rather than classes of such names."""
     if not folders or any(folder.lower() not in SPLIT_FOLDERS for folder in folders):
         return False
-    return any(entry.is_dir() for folder in folders for entry in _visible(root / folder))
+    return any(_is_folder(entry) for folder in folders for entry in _visible(root / folder))
 
 
 def _in_order(samples: list[Sample]) -> Iterator[Sample]:

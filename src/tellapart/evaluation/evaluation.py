@@ -329,7 +329,7 @@ class Evaluation:
         folder
             Made if it is missing.
         facts
-            What the report tells of the data and of training.
+            What the report tells of the data and of training; the folds' figures join the metrics too.
         images
             From a sample's id to the bytes of a small JPEG for the report, or None for no picture.
 
@@ -341,7 +341,10 @@ class Evaluation:
         from tellapart.evaluation.report import render
 
         folder = Path(folder)
-        metrics = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        content = self.to_dict()
+        if facts is not None and facts.folds:
+            content["folds"] = facts.folds
+        metrics = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         report = render(self, facts, images)
         write_atomically(folder / "metrics.json", metrics.encode("utf-8", errors="surrogateescape"))
         write_atomically(folder / "report.html", report.encode("utf-8", errors="surrogateescape"))
@@ -362,7 +365,7 @@ def summarise_folds(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, An
     by_fold = [evaluation.point_values() for evaluation in evaluations]
     summary = {}
     for name in by_fold[0] if by_fold else ():
-        values = [values[name] if np.isfinite(values[name]) else None for values in by_fold]
+        values = [fold[name] if np.isfinite(fold[name]) else None for fold in by_fold]
         defined = [value for value in values if value is not None]
         summary[name] = {
             "mean": float(np.mean(defined)) if defined else None,

@@ -157,7 +157,7 @@ def _find_torchvision(name: str) -> BackboneSpec:
     mean, std = ([0.5] * 3, [0.5] * 3) if name in _TF_PORTS else (preset.mean, preset.std)
     terms = weights.meta.get("license", "trained on ImageNet, whose terms of access apply")
     # Shifted windows are padded, so Swin takes small images in spite of the size its weights declare.
-    smallest = 32 if name.startswith("swin_") else max(weights.meta["min_size"])
+    smallest = 32 if name.startswith("swin_") else 32 * math.ceil(max(weights.meta["min_size"]) / 32)
     return BackboneSpec(
         name=name,
         library="torchvision",
@@ -167,7 +167,7 @@ def _find_torchvision(name: str) -> BackboneSpec:
         std=_in_pixels(std),
         weights_id=f"{PurePosixPath(weights.url).stem} (torchvision {weights.name})",
         licence=f"BSD-3-Clause; weights: {terms}",
-        min_image_size=32 * math.ceil(smallest / 32),
+        min_image_size=min(smallest, preset.crop_size[0]),
         fixed_image_size=name.startswith(("vit_", "maxvit_")),
     )
 

@@ -82,7 +82,6 @@ def featurise(
     resize: Resize,
     key: str,
     *,
-    mirrored: bool = False,
     chunk_size: int = CHUNK,
     workers: int | None = None,
     progress: Progress = SILENT,
@@ -96,7 +95,7 @@ def featurise(
     features
         Of all that remained.
     """
-    name = f"features-{key}-{resize.size}-{resize.fit}-{PIXELS_VERSION}" + ("-mirrored" if mirrored else "")
+    name = f"features-{key}-{resize.size}-{resize.fit}-{PIXELS_VERSION}"
     cache = ContentCache(name)
 
     def work(samples: Sequence[Sample]) -> list[_Row]:
@@ -107,14 +106,13 @@ def featurise(
         unknown = [row for row in fetched if row.pixels is not None]
         if unknown:
             pixels = np.stack([row.pixels for row in unknown if row.pixels is not None])
-            pixels = np.ascontiguousarray(pixels[:, :, ::-1]) if mirrored else pixels
             for row, vector in zip(unknown, featurizer(pixels), strict=True):
                 row.vector, row.pixels = vector.astype("<f4"), None
         return fetched
 
     rows: list[_Row] = []
     stored = 0
-    with progress.track("mirrored features" if mirrored else "features", len(dataset)) as advance:
+    with progress.track("features", len(dataset)) as advance:
         for done in in_parallel(work, chunked(dataset.samples, chunk_size), workers=workers):
             rows += done
             advance(len(done))

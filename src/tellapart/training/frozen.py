@@ -78,16 +78,19 @@ class FrozenLearner:
     def __init__(self, config: TrainConfig, resize: Resize, progress: Progress = SILENT) -> None:
         self.config, self.resize, self.progress = config, resize, progress
         self._features: Features | None = None
-        self._mirrored: Features | None = None
         self._frozen: FrozenNetwork | None = None
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
         self._frozen = FrozenNetwork(self.config, self.resize.size, len(dataset.class_names))
-        featurizer = self._featurizer()
-        dataset, self._features = self._featurise(dataset, featurizer, mirrored=False)
-        if len(dataset) <= MIRROR_BELOW:
-            _, self._mirrored = self._featurise(dataset, featurizer, mirrored=True)
+        dataset, self._features = featurise(
+            dataset,
+            self._featurizer(),
+            self.resize,
+            self._frozen.key,
+            workers=self.config.workers,
+            progress=self.progress,
+        )
         return dataset
 
     def learn(self, train: Dataset, val: Dataset | None, name: str) -> "FrozenFitted":
@@ -102,7 +105,6 @@ class FrozenLearner:
             groups=[str(tie) for tie in train.tied()],
             n_classes=len(train.class_names),
             seed=self.config.seed,
-            flipped=self._mirrored.of(train) if self._mirrored else None,
         )
         if val is None:
             choices = choose(fitted.oof_logits, train, self.config, "out-of-fold")
@@ -117,24 +119,6 @@ class FrozenLearner:
         from tellapart.training.network import on_device
 
         return on_device(self._frozen.network(), "cuda")
-
-    def _featurise(
-        self, dataset: Dataset, featurizer: Featurizer, *, mirrored: bool
-    ) -> tuple[Dataset, Features]:
-        assert self._frozen is not None
-        return featurise(
-            dataset,
-            featurizer,
-            self.resize,
-            self._frozen.key,
-            mirrored=mirrored,
-            workers=self.config.workers,
-            progress=self.progress,
-        )
-
-
-MIRROR_BELOW = 1000
-"""Images up to which mirrored copies train along: they help small sets and cost a second pass."""
 
 
 @dataclass(eq=False)

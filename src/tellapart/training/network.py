@@ -117,9 +117,9 @@ def create_network(
         else:
             body = _build_body(spec)
             load_weights(body, spec, weights)
-    network = Network(spec, body, image_size=image_size, n_classes=n_classes, dropout=dropout)
-    generator = torch.Generator().manual_seed(seed)
-    nn.init.trunc_normal_(network.head.weight, std=HEAD_STD, generator=generator)
+        network = Network(spec, body, image_size=image_size, n_classes=n_classes, dropout=dropout)
+    # A generator of its own makes the head the same whatever the body drew.
+    nn.init.trunc_normal_(network.head.weight, std=HEAD_STD, generator=torch.Generator().manual_seed(seed))
     nn.init.zeros_(network.head.bias)
     return network.train()
 
