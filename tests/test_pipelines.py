@@ -135,7 +135,11 @@ def numpy_noise(pixels):
             set_random_seed=RemembersSeed.seed,
             __call__=lambda self, *, image: {"image": RemembersSeed.noisy(self, image)},
         ),
-        make_fake("imgaug", seed_=RemembersSeed.seed, __call__=lambda self, *, image: RemembersSeed.noisy(self, image)),
+        make_fake(
+            "imgaug",
+            seed_=RemembersSeed.seed,
+            __call__=lambda self, *, image: RemembersSeed.noisy(self, image),
+        ),
     ],
     ids=["python", "numpy", "torch", "albumentations", "imgaug"],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tellapart.data.images import Fit
+from tellapart.data.pipelines import pipeline_name
 from tellapart.errors import ConfigError
 
 Mode = Literal["auto", "features", "finetune"]
@@ -150,7 +151,7 @@ class TrainConfig:
         """Return the settings as JSON-ready values."""
         settings = asdict(replace(self, augment="none"))
         named = isinstance(self.augment, str)
-        settings["augment"] = self.augment if named else [repr(pipeline) for pipeline in self.augment]
+        settings["augment"] = self.augment if named else [pipeline_name(pipeline) for pipeline in self.augment]
         settings["tensorboard"] = None if self.tensorboard is None else str(self.tensorboard)
         return settings
 

@@ -27,7 +27,7 @@ MAX_FOLDS = 5
 C_PATH = tuple(float(c) for c in np.logspace(-5, 2, 15))
 """Inverse regularisation strengths, as scikit-learn's ``C``, from the strongest regularisation up."""
 
-TOLERANCE = 2e-3
+TOLERANCE = 1e-3
 """Largest component of the preconditioned gradient of the mean loss at which a fit counts as found."""
 
 
