@@ -46,8 +46,8 @@ def make_environment() -> None:
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", "pip"], check=True)
     subprocess.run(
-        [*pip, "--editable", f"{ROOT}[train,parquet,tensorboard]", "--group", f"{ROOT / 'pyproject.toml'}:test",
-         "--group", f"{ROOT / 'pyproject.toml'}:lint"],
+        [*pip, "--editable", ".[train,parquet,tensorboard]", "--group", "test", "--group", "lint"],
+        cwd=ROOT,
         check=True,
     )
     mark.write_text(wanted)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from pictures import write_class_folders
 
 os.environ.setdefault("MPLBACKEND", "Agg")

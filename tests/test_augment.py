@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pictures import write_class_folders
 from PIL import Image
 
+from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError
 

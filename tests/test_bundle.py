@@ -35,7 +35,7 @@ def test_a_card_without_something_is_damaged(key):
 
 
 def test_a_folder_that_is_no_bundle(tmp_path):
-    with pytest.raises(BundleError, match="no model at .*tellapart train DATA --out RUN"):
+    with pytest.raises(BundleError, match=r"no model at .*tellapart train DATA --out RUN"):
         Bundle.load(tmp_path)
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from pictures import write_class_folders
 
+from pictures import write_class_folders
 from tellapart.cli.app import run
 from tellapart.cli.train import _rates
 from tellapart.errors import ConfigError
@@ -55,7 +55,15 @@ def test_predict_goes_on_after_a_bad_file_and_exits_1(trained, photos, capsys):
 
 
 def test_export_prints_agreement(trained, tmp_path, capsys):
-    arguments = ["export", str(trained.folder), "--out", str(tmp_path / "x"), "--precision", "int8", "--force"]
+    arguments = [
+        "export",
+        str(trained.folder),
+        "--out",
+        str(tmp_path / "x"),
+        "--precision",
+        "int8",
+        "--force",
+    ]
     assert run(arguments) == 0
     assert "the same class on" in capsys.readouterr().out
 

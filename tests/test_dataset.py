@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import write_class_folders
 
+from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.errors import DataError, TooFewImages
 
@@ -72,7 +72,8 @@ def test_identical_files_never_straddle_a_split(folder):
 def test_groups_never_straddle_a_split(folder):
     dataset = Dataset.from_folder(folder)
     rows = [
-        {"path": s.id, "label": s.label, "lesion": f"{s.label}{i // 2}"} for i, s in enumerate(dataset.samples)
+        {"path": s.id, "label": s.label, "lesion": f"{s.label}{i // 2}"}
+        for i, s in enumerate(dataset.samples)
     ]
     dataset = Dataset.from_dataframe(pd.DataFrame(rows), folder)
     train, test = dataset.split(test_size=0.3, group_by="lesion", seed=2)
@@ -101,7 +102,8 @@ def test_classes_are_merged_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("counts", "message"), [({"cat": 9}, "two classes.*found: cat"), ({"cat": 9, "dog": 2}, "'dog' has 2 usable")]
+    ("counts", "message"),
+    [({"cat": 9}, "two classes.*found: cat"), ({"cat": 9, "dog": 2}, "'dog' has 2 usable")],
 )
 def test_too_few_images(tmp_path, counts, message):
     dataset = Dataset.from_folder(write_class_folders(tmp_path, counts))

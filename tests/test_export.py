@@ -130,7 +130,11 @@ def test_one_featurizer_serves_many_heads(featurizer, head):
 
 def test_class_names_travel_in_the_metadata(featurizer, head):
     model = attach_head(featurizer, *head, temperature=1.0, class_names=["a", "naïve", "c"])
-    assert json.loads(session(model).get_modelmeta().custom_metadata_map["class_names"]) == ["a", "naïve", "c"]
+    assert json.loads(session(model).get_modelmeta().custom_metadata_map["class_names"]) == [
+        "a",
+        "naïve",
+        "c",
+    ]
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])

@@ -14,7 +14,7 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_atomically(path, b"one")
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
-    assert os.listdir(path.parent) == ["file.txt"]
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
@@ -28,7 +28,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")

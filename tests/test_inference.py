@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pictures import write_class_folders
 
 import tellapart as ta
+from pictures import write_class_folders
 from tellapart.data.images import load_pixels
 from tellapart.errors import BundleError, ClassMismatch, EmptyDataset, UnreadableImage
 
@@ -60,7 +60,9 @@ def test_images_that_trained_the_model_are_left_out(trained, photos):
     assert len(ta.evaluate(trained.folder, dataset).predictions) == 24
     assert len(ta.evaluate(trained.folder, dataset, include_training=True).predictions) == 80
     seen = ta.evaluate(trained.folder, dataset).predictions.sample_ids
-    rest = dataset.subset(i for i, s in enumerate(dataset.samples) if s.id not in seen and "broken" not in s.id)
+    rest = dataset.subset(
+        i for i, s in enumerate(dataset.samples) if s.id not in seen and "broken" not in s.id
+    )
     with pytest.raises(EmptyDataset, match="all 56 images of"):
         ta.evaluate(trained.folder, rest)
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from pictures import write_class_folders
 
+from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.errors import EmptyDataset, ManifestError
 
@@ -32,7 +32,12 @@ def test_csv_parquet_and_dataframe_agree(folder):
 
 def test_missing_cells_are_blank_and_whole_floats_lose_their_point(folder):
     frame = rows_of(folder, age=[45.0, None, 50.5, 61.0])
-    assert [s.metadata["age"] for s in Dataset.from_dataframe(frame, folder).samples] == ["45", "", "50.5", "61"]
+    assert [s.metadata["age"] for s in Dataset.from_dataframe(frame, folder).samples] == [
+        "45",
+        "",
+        "50.5",
+        "61",
+    ]
 
 
 def test_rows_without_a_split_train_where_others_test(folder):

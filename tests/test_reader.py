@@ -5,8 +5,8 @@ import threading
 import time
 
 import numpy as np
-from pictures import write_class_folders
 
+from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.data.reader import chunked, fetch, hash_file, in_parallel, read

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from pictures import write_class_folders
 
 import tellapart as ta
+from pictures import write_class_folders
 from tellapart.errors import ConfigError, SplitError, TooFewImages
 from tellapart.training.config import TrainConfig
 from tellapart.training.partition import apply_split
@@ -18,7 +18,13 @@ SMALL = {"mode": "features", "image_size": 64}
 
 
 def test_a_run_leaves_the_promised_files(trained):
-    for name in ("run.json", "split.csv", "model/model.onnx", "model/weights.safetensors", "model/model.json"):
+    for name in (
+        "run.json",
+        "split.csv",
+        "model/model.onnx",
+        "model/weights.safetensors",
+        "model/model.json",
+    ):
         assert (trained.folder / name).is_file(), name
     for name in ("report.html", "metrics.json", "predictions.csv"):
         assert (trained.folder / "evaluation" / name).is_file(), name
@@ -55,15 +61,25 @@ def test_metrics_json_holds_what_design_promises(trained):
     metrics = json.loads((trained.folder / "evaluation" / "metrics.json").read_text())
     assert metrics["n_samples"] == 24
     assert metrics["class_names"] == ["benign", "malignant"]
-    for name in (
-        "accuracy balanced_accuracy roc_auc_macro average_precision_macro mcc log_loss brier ece "
-        "sensitivity specificity ppv npv"
-    ).split():
+    for name in [
+        "accuracy",
+        "balanced_accuracy",
+        "roc_auc_macro",
+        "average_precision_macro",
+        "mcc",
+        "log_loss",
+        "brier",
+        "ece",
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "npv",
+    ]:
         assert set(metrics[name]) >= {"value", "ci95"}, name
     assert metrics["threshold_chosen_on"] == "out-of-fold"
     assert 0 < metrics["threshold"] < 1
     assert set(metrics["per_class"]["benign"]) >= set(
-        "precision recall specificity f1 support roc_auc average_precision".split()
+        ["precision", "recall", "specificity", "f1", "support", "roc_auc", "average_precision"]
     )
 
 
@@ -119,7 +135,11 @@ def test_training_on_one_half_of_a_split_holds_nothing_back(tmp_path):
 def test_groups_are_disjoint_and_counted(tmp_path):
     folder = write_class_folders(tmp_path / "data", {"a": 20, "b": 20})
     rows = [
-        {"path": p.relative_to(folder).as_posix(), "label": p.parent.name, "lesion": f"{p.parent.name}{i // 2}"}
+        {
+            "path": p.relative_to(folder).as_posix(),
+            "label": p.parent.name,
+            "lesion": f"{p.parent.name}{i // 2}",
+        }
         for i, p in enumerate(sorted(folder.rglob("*.png")))
     ]
     dataset = ta.Dataset.from_dataframe(pd.DataFrame(rows), folder)

@@ -1,11 +1,10 @@
 """Finding images in folders: what is taken, what is left out, and in which order."""
 
-import os
 import unicodedata
 
 import pytest
-from pictures import write_class_folders
 
+from pictures import write_class_folders
 from tellapart.data.scan import images_below, scan_folder
 from tellapart.errors import EmptyDataset
 
@@ -45,7 +44,15 @@ def test_a_class_may_be_called_test(tmp_path):
 
 
 def test_hidden_files_are_ignored_and_strays_are_listed(tmp_path):
-    for name in ("a/.DS_Store", "a/._x.jpg", "a/Thumbs.db", "a/ok.jpg", "a/notes.txt", "loose.jpg", "meta.csv"):
+    for name in (
+        "a/.DS_Store",
+        "a/._x.jpg",
+        "a/Thumbs.db",
+        "a/ok.jpg",
+        "a/notes.txt",
+        "loose.jpg",
+        "meta.csv",
+    ):
         touch(tmp_path / name)
     (tmp_path / "empty").mkdir()
     scan = scan_folder(tmp_path)
@@ -94,7 +101,7 @@ def test_order_does_not_depend_on_unicode_form(tmp_path):
 def test_two_names_that_look_the_same_stay_two(tmp_path):
     for form in ("NFC", "NFD"):
         touch(tmp_path / "a" / unicodedata.normalize(form, "é.jpg"))
-    if len(os.listdir(tmp_path / "a")) < 2:
+    if len(list((tmp_path / "a").iterdir())) < 2:
         pytest.skip("this file system makes the two names one")
     assert len({s.id for s in scan_folder(tmp_path).samples}) == 2
 

@@ -25,7 +25,9 @@ def test_the_same_seed_deals_the_same_and_another_seed_another_way():
 
 @given(
     st.integers(2, 4).flatmap(
-        lambda k: st.tuples(st.just(k), st.lists(st.integers(1, 6), min_size=6 * k, max_size=40), st.integers(0, 99))
+        lambda k: st.tuples(
+            st.just(k), st.lists(st.integers(1, 6), min_size=6 * k, max_size=40), st.integers(0, 99)
+        )
     )
 )
 @settings(max_examples=60, deadline=None)

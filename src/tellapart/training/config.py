@@ -13,7 +13,7 @@ Mode = Literal["auto", "features", "finetune"]
 HeadKind = Literal["logistic", "svm"]
 Augment = Literal["none", "light", "standard", "strong"]
 Pipeline = Callable[..., Any]
-DEFAULT_BACKBONE = "efficientnet_lite0"
+DEFAULT_BACKBONE = "efficientnet_lite1"
 
 _CHOICES = {
     "mode": ("auto", "features", "finetune"),
@@ -151,7 +151,9 @@ class TrainConfig:
         """Return the settings as JSON-ready values."""
         settings = asdict(replace(self, augment="none"))
         named = isinstance(self.augment, str)
-        settings["augment"] = self.augment if named else [pipeline_name(pipeline) for pipeline in self.augment]
+        settings["augment"] = (
+            self.augment if named else [pipeline_name(pipeline) for pipeline in self.augment]
+        )
         settings["tensorboard"] = None if self.tensorboard is None else str(self.tensorboard)
         return settings
 

@@ -54,8 +54,8 @@ class Fitted(Protocol):
         """Return the torch network with its trained head."""
         ...
 
-    def graph(self) -> "onnx.ModelProto":
-        """Return the whole classifier as ONNX, temperature included."""
+    def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
+        """Return the whole classifier as ONNX, temperature included; the names go into its metadata."""
         ...
 
 

@@ -146,14 +146,16 @@ class FrozenFitted:
             network.head.bias.copy_(torch.from_numpy(self.head.bias))
         return network
 
-    def graph(self) -> "onnx.ModelProto":
+    def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""
         import onnx
 
         from tellapart.training.export import attach_head
 
         featurizer = onnx.load_from_string(self.frozen.graph())
-        return attach_head(featurizer, self.head.weight, self.head.bias, self.choices.temperature)
+        return attach_head(
+            featurizer, self.head.weight, self.head.bias, self.choices.temperature, class_names
+        )
 
 
 def _logits(head: LinearHead, features: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import tellapart
 from tellapart.bundle import MODEL_FILE, WEIGHTS_FILE, Bundle, Card
 from tellapart.data.dataset import Dataset
 from tellapart.data.files import write_atomically
@@ -22,7 +21,17 @@ from tellapart.training.model_card import render_model_card
 PARITY_IMAGES = 64
 """Images on which the exported model is compared with the trained one; all, if there are fewer."""
 
-_LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "scikit-learn", "numpy", "pillow")
+_LIBRARIES = (
+    "tellapart",
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxruntime",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+)
 
 
 def package(
@@ -54,7 +63,7 @@ def package(
     from tellapart.training.export import check_parity
 
     network = fitted.network()
-    write_atomically(folder / MODEL_FILE, fitted.graph().SerializeToString())
+    write_atomically(folder / MODEL_FILE, fitted.graph(train.class_names).SerializeToString())
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     write_atomically(folder / WEIGHTS_FILE, save(state))
     pixels = parity_pixels(parity_pool, resize)
@@ -89,7 +98,7 @@ def parity_pixels(pool: Sequence[Dataset], resize: Resize) -> NDArray[np.uint8]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that took part."""
-    found = {"tellapart": tellapart.__version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
             found[library] = version(library)

@@ -97,7 +97,7 @@ class TunedFitted:
         """See `Fitted.network`."""
         return self.tuned.cpu().eval()
 
-    def graph(self) -> "onnx.ModelProto":
+    def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""
         from tellapart.training.export import attach_head, featurizer_onnx
 
@@ -108,4 +108,5 @@ class TunedFitted:
             head.weight.detach().numpy(),
             head.bias.detach().numpy(),
             self.choices.temperature,
+            class_names,
         )
