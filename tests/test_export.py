@@ -177,5 +177,5 @@ def test_every_family_exports_with_a_free_batch_size(tmp_path, name):
     network = shaken(create_network(name, weights="none", n_classes=3, image_size=FAMILIES[name]))
     head = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
     onnx.save(attach_head(featurizer_onnx(network), *head, temperature=1.5), tmp_path / "model.onnx")
-    for n in (1, 5, 64):
+    for n in (1, 17):
         check_parity(tmp_path / "model.onnx", network, 1.5, random_pixels(n, network.image_size))

@@ -235,7 +235,7 @@ def test_another_number_of_classes_in_the_file_is_no_hindrance(tmp_path):
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_networks_whose_official_files_are_peculiar(tmp_path, name, suffix):
     options = {"init_weights": False, "aux_logits": True} if name == "googlenet" else {}
-    state = {key: value for key, value in original(name, **options).state_dict().items()}
+    state = original(name, **options).state_dict()
     on_disk = state
     if name == "densenet121":
         on_disk = {}
@@ -278,6 +278,7 @@ class Payload:
         return (pytest.fail, ("code in a weights file was run",))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     "content",
     [b"", b"no weights", pickle.dumps(Payload()), pickle.dumps({"a": 1}), b"PK\x03\x04" + b"\0" * 40],

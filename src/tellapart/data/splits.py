@@ -29,6 +29,7 @@ def deal(
     *,
     seed: int,
     stratify: bool = True,
+    every_class: bool = True,
 ) -> NDArray[np.int64]:
     """Deal samples into parts, group by group.
 
@@ -44,6 +45,8 @@ def deal(
         Decides among equals.
     stratify
         False balances only the sizes of the parts.
+    every_class
+        Whether every part must get every class; False lets a rare class be missing from some.
 
     Returns
     -------
@@ -60,7 +63,7 @@ def deal(
     classes = y if stratify else np.zeros_like(y)
     group_of = _group_indices(groups)
     counts = _class_counts(classes, group_of)
-    if stratify:
+    if stratify and every_class:
         _check_enough(counts, len(shares))
     wanted = _wanted(counts, shares)
     totals = np.maximum(counts.sum(axis=0), 1)
@@ -71,7 +74,8 @@ def deal(
         part = int(np.argmax(lacking @ weights[group]))
         part_of_group[group] = part
         lacking[part] -= weights[group]
-    _check_no_class_lost(counts, part_of_group, len(shares))
+    if every_class:
+        _check_no_class_lost(counts, part_of_group, len(shares))
     return part_of_group[group_of]
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
+from tellapart.data.splits import deal
 from tellapart.errors import TooFewImages
 from tellapart.training.config import HeadKind
 
@@ -141,14 +141,8 @@ def _assign_folds(y: NDArray[np.int64], groups: Sequence[str] | None, seed: int)
             "add images of other groups, or train without groups"
         )
     rarest = min(len(np.unique(names[y == label])) for label in np.unique(y))
-    alone = n_groups == len(y)
-    splitter = StratifiedKFold if alone else StratifiedGroupKFold
     n_folds = min(max(rarest, 2), MAX_FOLDS)
-    splits = splitter(n_folds, shuffle=True, random_state=seed).split(names, y, None if alone else names)
-    folds = np.empty(len(y), dtype=np.int64)
-    for fold, (_, held_out) in enumerate(splits):
-        folds[held_out] = fold
-    return folds
+    return deal(y, names.tolist(), [1 / n_folds] * n_folds, seed=seed, every_class=False)
 
 
 class _Axes(NamedTuple):
