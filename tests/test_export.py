@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tellapart.errors import ExportError
-from tellapart.training.export import attach_head, check_parity, featurizer_onnx
+from tellapart.training.export import featurizer_onnx, trained_probabilities
+from tellapart.training.graph import attach_head, check_parity
 from tellapart.training.network import create_network
 
 FAMILIES = {
@@ -49,6 +50,10 @@ def shaken(network):
         network.head.weight.normal_(generator=generator)
         network.train()(torch.from_numpy(random_pixels(8, network.image_size, seed=1)))
     return network.eval()
+
+
+def parity_of(path, network, temperature, pixels):
+    return check_parity(path, trained_probabilities(network, temperature, pixels), pixels)
 
 
 def session(model):
@@ -145,7 +150,7 @@ def test_a_temperature_that_is_not_above_zero_is_refused(featurizer, head, tempe
 
 def test_parity_of_an_exported_model(tmp_path, network, featurizer, head):
     onnx.save(attach_head(featurizer, *head, temperature=0.5), tmp_path / "model.onnx")
-    parity = check_parity(tmp_path / "model.onnx", network, 0.5, random_pixels(20, 64))
+    parity = parity_of(tmp_path / "model.onnx", network, 0.5, random_pixels(20, 64))
     assert parity.n_images == 20
     assert 0 <= parity.max_difference < 1e-5
 
@@ -157,7 +162,7 @@ def test_a_model_that_differs_is_refused(tmp_path, network, featurizer, head, wr
     bias = bias + {"temperature": 0, "bias": [1, 0, 0], "nan": float("nan")}[wrong]
     onnx.save(attach_head(featurizer, weight, bias, temperature), tmp_path / "model.onnx")
     with pytest.raises(ExportError, match="differs from the trained network"):
-        check_parity(tmp_path / "model.onnx", network, 1.0, random_pixels(4, 64))
+        parity_of(tmp_path / "model.onnx", network, 1.0, random_pixels(4, 64))
 
 
 def test_what_onnx_cannot_express_is_one_clear_error(network):
@@ -178,4 +183,4 @@ def test_every_family_exports_with_a_free_batch_size(tmp_path, name):
     head = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
     onnx.save(attach_head(featurizer_onnx(network), *head, temperature=1.5), tmp_path / "model.onnx")
     for n in (1, 17):
-        check_parity(tmp_path / "model.onnx", network, 1.5, random_pixels(n, network.image_size))
+        parity_of(tmp_path / "model.onnx", network, 1.5, random_pixels(n, network.image_size))

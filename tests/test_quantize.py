@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tellapart.errors import DataError, ExportError
-from tellapart.training.export import attach_head, featurizer_onnx
+from tellapart.training.export import featurizer_onnx
+from tellapart.training.graph import attach_head
 from tellapart.training.network import create_network
 from tellapart.training.quantize import agreement, quantize
 

@@ -78,9 +78,15 @@ def test_metrics_json_holds_what_design_promises(trained):
         assert set(metrics[name]) >= {"value", "ci95"}, name
     assert metrics["threshold_chosen_on"] == "out-of-fold"
     assert 0 < metrics["threshold"] < 1
-    assert set(metrics["per_class"]["benign"]) >= set(
-        ["precision", "recall", "specificity", "f1", "support", "roc_auc", "average_precision"]
-    )
+    assert set(metrics["per_class"]["benign"]) >= {
+        "precision",
+        "recall",
+        "specificity",
+        "f1",
+        "support",
+        "roc_auc",
+        "average_precision",
+    }
 
 
 def test_a_split_file_can_be_fed_back(trained, photos, tmp_path):

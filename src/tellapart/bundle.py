@@ -40,7 +40,7 @@ class Card:
     preprocessing
         How an image becomes the model's square of pixels.
     backbone
-        ``name``, ``weights`` (what it started from), ``weights_licence`` and ``fingerprint``.
+        ``name``, ``weights`` (what it started from) and ``weights_licence``.
     config
         The training settings.
     temperature

@@ -68,11 +68,11 @@ def network_key(config: TrainConfig, image_size: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
-def cached_graph(key: str, export: Callable[[], bytes]) -> bytes:
-    """Return a network's ONNX featurizer, exported once per machine."""
-    path = cache_folder() / "networks" / f"{key}.onnx"
+def cached_network_file(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what is made of a network once per machine: its exported graph, its weights."""
+    path = cache_folder() / "networks" / name
     if not path.is_file():
-        write_atomically(path, export())
+        write_atomically(path, make())
     return path.read_bytes()
 
 

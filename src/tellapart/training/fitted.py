@@ -11,13 +11,11 @@ from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.thresholds import choose_threshold
-from tellapart.records import Predictions, Threshold
+from tellapart.records import Predictions, Sample, Threshold
 from tellapart.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import onnx
-
-    from tellapart.training.network import Network
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,14 @@ class Fitted(Protocol):
         """Return float64 of shape (n_samples, n_classes), before the temperature."""
         ...
 
-    def network(self) -> "Network":
-        """Return the torch network with its trained head."""
+    def weights(self) -> bytes:
+        """Return the trained network's weights, head included, as safetensors."""
+        ...
+
+    def trained_probabilities(
+        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """Return what the torch network says of some images: float64 of shape (n, n_classes)."""
         ...
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":

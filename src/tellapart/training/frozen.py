@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
+from tellapart.evaluation.calibration import softmax
 from tellapart.progress import SILENT, Progress
+from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import device_name
 from tellapart.training.features import (
     Features,
     Featurizer,
-    cached_graph,
+    cached_network_file,
     featurise,
     graph_featurizer,
     network_key,
@@ -31,26 +33,42 @@ if TYPE_CHECKING:
 
 
 class FrozenNetwork:
-    """The pretrained network under every head of a run, built once and only when needed.
+    """The pretrained network under every head of a run, built only when needed.
 
-    Importing torch and building the network takes seconds; it starts in the background at once, while
-    the exported graph, if this machine already has it, computes features.
+    Importing torch and building the network takes seconds. Its exported graph and its weights are kept
+    on this machine, and so are the features that torch itself gives of the images on which an export is
+    checked; a second run on the same images needs no torch at all.
     """
 
-    def __init__(self, config: TrainConfig, image_size: int, n_classes: int) -> None:
-        self.config, self.image_size, self.n_classes = config, image_size, n_classes
-        self.key = network_key(config, image_size)
-        pool = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._building: Future[Network] = pool.submit(self._build)
-        pool.shutdown(wait=False)
+    def __init__(self, config: TrainConfig, resize: Resize) -> None:
+        self.config, self.resize = config, resize
+        self.key = network_key(config, resize.size)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._built: Future[Network] | None = None
 
     def network(self) -> "Network":
-        """Return the torch network with an untrained head."""
-        return self._building.result()
+        """Return the torch network."""
+        if self._built is None:
+            self._built = self._pool.submit(self._build)
+        return self._built.result()
 
     def graph(self) -> bytes:
-        """Return its ONNX featurizer."""
-        return cached_graph(self.key, self._export)
+        """Return the ONNX featurizer."""
+        return cached_network_file(f"{self.key}.onnx", self._export)
+
+    def body_weights(self) -> bytes:
+        """Return the weights without a head, as safetensors."""
+        return cached_network_file(f"{self.key}.safetensors", self._save_body)
+
+    def torch_features(self, dataset: Dataset) -> Features:
+        """Return the features that torch gives on the CPU, for comparison with the exported graph."""
+
+        def by_torch(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            from tellapart.training.network import on_device
+
+            return on_device(self.network(), "cpu")(pixels)
+
+        return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)[1]
 
     def _build(self) -> "Network":
         from tellapart.training.network import create_network
@@ -58,8 +76,8 @@ class FrozenNetwork:
         return create_network(
             self.config.backbone,
             weights=self.config.weights,
-            n_classes=self.n_classes,
-            image_size=self.image_size,
+            n_classes=2,  # its own head is never used
+            image_size=self.resize.size,
             seed=self.config.seed,
         ).eval()
 
@@ -68,6 +86,12 @@ class FrozenNetwork:
 
         content: bytes = featurizer_onnx(self.network()).SerializeToString()
         return content
+
+    def _save_body(self) -> bytes:
+        from safetensors.torch import save
+
+        state = self.network().state_dict()
+        return save({key: value.contiguous() for key, value in state.items() if not key.startswith("head.")})
 
 
 class FrozenLearner:
@@ -82,7 +106,7 @@ class FrozenLearner:
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
-        self._frozen = FrozenNetwork(self.config, self.resize.size, len(dataset.class_names))
+        self._frozen = FrozenNetwork(self.config, self.resize)
         dataset, self._features = featurise(
             dataset,
             self._featurizer(),
@@ -136,21 +160,26 @@ class FrozenFitted:
         """See `Fitted.logits`."""
         return _logits(self.head, self.features.of(dataset))
 
-    def network(self) -> "Network":
-        """See `Fitted.network`."""
-        import torch
+    def weights(self) -> bytes:
+        """See `Fitted.weights`."""
+        from safetensors.numpy import load, save
 
-        network = self.frozen.network()
-        with torch.no_grad():
-            network.head.weight.copy_(torch.from_numpy(self.head.weight))
-            network.head.bias.copy_(torch.from_numpy(self.head.bias))
-        return network
+        state = load(self.frozen.body_weights())
+        return save({**state, "head.weight": self.head.weight, "head.bias": self.head.bias})
+
+    def trained_probabilities(
+        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """See `Fitted.trained_probabilities`."""
+        dataset = Dataset(tuple(samples), ())
+        features = self.frozen.torch_features(dataset).of(dataset)
+        return softmax(_logits(self.head, features), self.choices.temperature)
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""
         import onnx
 
-        from tellapart.training.export import attach_head
+        from tellapart.training.graph import attach_head
 
         featurizer = onnx.load_from_string(self.frozen.graph())
         return attach_head(

@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.bundle import MODEL_FILE, WEIGHTS_FILE, Bundle, Card
 from tellapart.data.dataset import Dataset
@@ -14,8 +13,11 @@ from tellapart.data.files import write_atomically
 from tellapart.data.images import Resize, load_pixels
 from tellapart.data.reader import in_parallel
 from tellapart.evaluation.estimate import Estimate
+from tellapart.records import Sample
+from tellapart.training.backbones import find_backbone
 from tellapart.training.config import TrainConfig
 from tellapart.training.fitted import Fitted
+from tellapart.training.graph import check_parity
 from tellapart.training.model_card import render_model_card
 
 PARITY_IMAGES = 64
@@ -58,24 +60,20 @@ def package(
     ExportError
         If the exported model's probabilities differ from the trained one's by more than 1e-4.
     """
-    from safetensors.torch import save
-
-    from tellapart.training.export import check_parity
-
-    network = fitted.network()
     write_atomically(folder / MODEL_FILE, fitted.graph(train.class_names).SerializeToString())
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    write_atomically(folder / WEIGHTS_FILE, save(state))
-    pixels = parity_pixels(parity_pool, resize)
-    parity = check_parity(folder / MODEL_FILE, network, fitted.choices.temperature, pixels)
+    write_atomically(folder / WEIGHTS_FILE, fitted.weights())
+    samples = parity_samples(parity_pool)
+    pixels = np.stack(list(in_parallel(lambda sample: load_pixels(sample.path, resize), samples)))
+    parity = check_parity(folder / MODEL_FILE, fitted.trained_probabilities(samples, pixels), pixels)
+    spec = find_backbone(config.backbone)
+    is_official = config.weights == "imagenet"
     card = Card(
         class_names=train.class_names,
         preprocessing=resize,
         backbone={
-            "name": network.spec.name,
-            "weights": network.spec.weights_id if config.weights == "imagenet" else config.weights,
-            "weights_licence": network.spec.licence if config.weights == "imagenet" else "the user's own",
-            "fingerprint": network.fingerprint,
+            "name": spec.name,
+            "weights": spec.weights_id if is_official else config.weights,
+            "weights_licence": spec.licence if is_official else "the user's own",
         },
         config={**config.to_dict(), **{f"chosen_{key}": value for key, value in fitted.details.items()}},
         temperature=fitted.choices.temperature,
@@ -88,12 +86,11 @@ def package(
     return Bundle.write(folder, card, readme=render_model_card(card))
 
 
-def parity_pixels(pool: Sequence[Dataset], resize: Resize) -> NDArray[np.uint8]:
-    """Return uint8 pixels of up to `PARITY_IMAGES` images, spread evenly over the datasets."""
+def parity_samples(pool: Sequence[Dataset]) -> list[Sample]:
+    """Return up to `PARITY_IMAGES` samples, spread evenly over the datasets."""
     samples = [sample for dataset in pool for sample in dataset.samples]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(PARITY_IMAGES, len(samples))).round().astype(int))
-    pixels = in_parallel(lambda i: load_pixels(samples[i].path, resize), chosen.tolist())
-    return np.stack(list(pixels))
+    return [samples[i] for i in chosen]
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ Static post-training quantisation in ONNX's QDQ form: weights signed and per cha
 with ranges seen on calibration images (Jacob et al., "Quantization and training of neural networks for
 efficient integer-arithmetic-only inference", CVPR 2018). Normalisation, the first convolution, the pooled
 features, the head and the softmax stay in float32: with three input channels the first convolution is
-faster in float than in eight bits, and most of the lost agreement comes back with it.
+faster in float than in eight bits.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from tellapart.data.files import write_atomically
 from tellapart.errors import DataError, ExportError
 
 _HEAD = ("head", "temperature", "softmax")
-"""Names of the nodes that `tellapart.training.export.attach_head` adds."""
+"""Names of the nodes that `tellapart.training.graph.attach_head` adds."""
 
 
 def quantize(

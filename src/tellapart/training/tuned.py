@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.progress import SILENT, Progress
+from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
 from tellapart.training.fitted import Choices, choose
 
@@ -93,15 +94,26 @@ class TunedFitted:
             workers=self.config.workers,
         )
 
-    def network(self) -> "Network":
-        """See `Fitted.network`."""
-        return self.tuned.cpu().eval()
+    def weights(self) -> bytes:
+        """See `Fitted.weights`."""
+        from safetensors.torch import save
+
+        return save({key: value.cpu().contiguous() for key, value in self.tuned.state_dict().items()})
+
+    def trained_probabilities(
+        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
+    ) -> NDArray[np.float64]:
+        """See `Fitted.trained_probabilities`."""
+        from tellapart.training.export import trained_probabilities
+
+        return trained_probabilities(self.tuned, self.choices.temperature, pixels)
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""
-        from tellapart.training.export import attach_head, featurizer_onnx
+        from tellapart.training.export import featurizer_onnx
+        from tellapart.training.graph import attach_head
 
-        network = self.network()
+        network = self.tuned.cpu().eval()
         head = network.head
         return attach_head(
             featurizer_onnx(network),
