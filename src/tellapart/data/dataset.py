@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tellapart.data import manifest, splits
 from tellapart.data.cache import ContentCache
-from tellapart.data.images import Resize, thumbnail
+from tellapart.data.images import Resize, load_pixels, thumbnail
 from tellapart.data.reader import Read, hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
 from tellapart.errors import DataError, EmptyDataset, TooFewImages, UnreadableImage
@@ -285,6 +285,16 @@ class Dataset:
                 f"class {name!r} has {exc.n_groups} independent images or groups, "
                 f"but {len(proportions)} parts each need one; add images, or leave the class out"
             ) from exc
+
+    def pixels(self, resize: Resize) -> NDArray[np.uint8]:
+        """Return all images decoded and resized: uint8 of shape (n_samples, size, size, 3), RGB.
+
+        Raises
+        ------
+        UnreadableImage
+            If a file cannot be decoded any more.
+        """
+        return np.stack(list(in_parallel(lambda s: load_pixels(s.path, resize), self.samples)))
 
     def thumbnail(self, sample_id: str, edge_px: int = 192) -> bytes | None:
         """Return a small JPEG of one sample, or None if it is not here or cannot be read."""

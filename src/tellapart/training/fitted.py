@@ -11,7 +11,7 @@ from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.thresholds import choose_threshold
-from tellapart.records import Predictions, Sample, Threshold
+from tellapart.records import Predictions, Threshold
 from tellapart.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -52,10 +52,16 @@ class Fitted(Protocol):
         """Return the trained network's weights, head included, as safetensors."""
         ...
 
-    def trained_probabilities(
-        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
-    ) -> NDArray[np.float64]:
-        """Return what the torch network says of some images: float64 of shape (n, n_classes)."""
+    def witness(self, dataset: Dataset, n_images: int) -> tuple[Dataset, NDArray[np.float64]]:
+        """Return what the torch network itself says of at least n images, or all if there are fewer.
+
+        Returns
+        -------
+        images
+            The dataset's images that it was asked about.
+        y_prob
+            float64 of shape (len(images), n_classes).
+        """
         ...
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
@@ -91,6 +97,11 @@ def choose(logits: NDArray[np.float64], dataset: Dataset, config: TrainConfig, c
         rule = "Youden's index" if target is None else f"sensitivity of at least {target:g}"
         threshold = Threshold(float(value), positive, chosen_on, rule)
     return Choices(float(temperature), threshold, chosen_on)
+
+
+def evenly(dataset: Dataset, n: int) -> Dataset:
+    """Return n samples spread evenly over the dataset, and so over its classes; all if there are fewer."""
+    return dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, min(n, len(dataset))).round()))
 
 
 def positive_class(class_names: Sequence[str], config: TrainConfig) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.evaluation.calibration import softmax
 from tellapart.progress import SILENT, Progress
-from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import device_name
 from tellapart.training.features import (
@@ -23,13 +23,17 @@ from tellapart.training.features import (
     graph_featurizer,
     network_key,
 )
-from tellapart.training.fitted import Choices, choose
+from tellapart.training.fitted import Choices, choose, evenly
 from tellapart.training.heads import LinearHead, fit_head
 
 if TYPE_CHECKING:
     import onnx
 
     from tellapart.training.network import Network
+
+
+N_REFERENCE = 72
+"""Images that go through torch: a few more than are compared, as some may prove unreadable."""
 
 
 class FrozenNetwork:
@@ -43,14 +47,14 @@ class FrozenNetwork:
     def __init__(self, config: TrainConfig, resize: Resize) -> None:
         self.config, self.resize = config, resize
         self.key = network_key(config, resize.size)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._built: Future[Network] | None = None
+        self._lock = Lock()
+        self._network: Network | None = None
 
     def network(self) -> "Network":
-        """Return the torch network."""
-        if self._built is None:
-            self._built = self._pool.submit(self._build)
-        return self._built.result()
+        """Return the torch network; the first call takes seconds."""
+        with self._lock:
+            self._network = self._network or self._build()
+            return self._network
 
     def graph(self) -> bytes:
         """Return the ONNX featurizer."""
@@ -60,15 +64,15 @@ class FrozenNetwork:
         """Return the weights without a head, as safetensors."""
         return cached_network_file(f"{self.key}.safetensors", self._save_body)
 
-    def torch_features(self, dataset: Dataset) -> Features:
-        """Return the features that torch gives on the CPU, for comparison with the exported graph."""
+    def torch_features(self, dataset: Dataset) -> tuple[Dataset, Features]:
+        """Return the readable images and the features that torch itself gives of them, on the CPU."""
 
         def by_torch(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
             from tellapart.training.network import on_device
 
             return on_device(self.network(), "cpu")(pixels)
 
-        return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)[1]
+        return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
 
     def _build(self) -> "Network":
         from tellapart.training.network import create_network
@@ -103,10 +107,15 @@ class FrozenLearner:
         self.config, self.resize, self.progress = config, resize, progress
         self._features: Features | None = None
         self._frozen: FrozenNetwork | None = None
+        self._reference: Future[tuple[Dataset, Features]] | None = None
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
         self._frozen = FrozenNetwork(self.config, self.resize)
+        # Importing torch takes seconds, so the images that will prove the export go through it meanwhile.
+        pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+        self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
+        pool.shutdown(wait=False)
         dataset, self._features = featurise(
             dataset,
             self._featurizer(),
@@ -134,7 +143,10 @@ class FrozenLearner:
             choices = choose(fitted.oof_logits, train, self.config, "out-of-fold")
         else:
             choices = choose(_logits(fitted.head, self._features.of(val)), val, self.config, "validation")
-        return FrozenFitted(fitted.head, choices, self._features, self._frozen, details=fitted.chosen)
+        assert self._reference is not None
+        return FrozenFitted(
+            fitted.head, choices, self._features, self._frozen, self._reference, details=fitted.chosen
+        )
 
     def _featurizer(self) -> Featurizer:
         assert self._frozen is not None
@@ -153,6 +165,7 @@ class FrozenFitted:
     choices: Choices
     features: Features
     frozen: FrozenNetwork
+    reference: Future[tuple[Dataset, Features]]
     details: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
 
@@ -167,13 +180,12 @@ class FrozenFitted:
         state = load(self.frozen.body_weights())
         return save({**state, "head.weight": self.head.weight, "head.bias": self.head.bias})
 
-    def trained_probabilities(
-        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
-    ) -> NDArray[np.float64]:
-        """See `Fitted.trained_probabilities`."""
-        dataset = Dataset(tuple(samples), ())
-        features = self.frozen.torch_features(dataset).of(dataset)
-        return softmax(_logits(self.head, features), self.choices.temperature)
+    def witness(self, dataset: Dataset, n_images: int) -> tuple[Dataset, NDArray[np.float64]]:
+        """See `Fitted.witness`."""
+        images, features = self.reference.result()
+        if len(images) < min(n_images, len(dataset)):  # too many of those chosen could not be read
+            images, features = self.frozen.torch_features(evenly(dataset, n_images))
+        return images, softmax(_logits(self.head, features.of(images)), self.choices.temperature)
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""

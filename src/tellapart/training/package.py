@@ -1,19 +1,15 @@
 """From a fitted classifier to a bundle on disk, proved equal to what was trained."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import numpy as np
 
 from tellapart.bundle import MODEL_FILE, WEIGHTS_FILE, Bundle, Card
 from tellapart.data.dataset import Dataset
 from tellapart.data.files import write_atomically
-from tellapart.data.images import Resize, load_pixels
-from tellapart.data.reader import in_parallel
+from tellapart.data.images import Resize
 from tellapart.evaluation.estimate import Estimate
-from tellapart.records import Sample
 from tellapart.training.backbones import find_backbone
 from tellapart.training.config import TrainConfig
 from tellapart.training.fitted import Fitted
@@ -43,15 +39,15 @@ def package(
     config: TrainConfig,
     resize: Resize,
     train: Dataset,
-    parity_pool: Sequence[Dataset],
+    used: Dataset,
     figures: Mapping[str, Estimate],
 ) -> Bundle:
     """Write the bundle.
 
     Parameters
     ----------
-    parity_pool
-        Datasets of which images are taken for the comparison, in turn.
+    train, used
+        The images that trained the model, and all of the run, on some of which the export is checked.
     figures
         Headline figures on the test set, for the card; empty where there was none.
 
@@ -62,9 +58,8 @@ def package(
     """
     write_atomically(folder / MODEL_FILE, fitted.graph(train.class_names).SerializeToString())
     write_atomically(folder / WEIGHTS_FILE, fitted.weights())
-    samples = parity_samples(parity_pool)
-    pixels = np.stack(list(in_parallel(lambda sample: load_pixels(sample.path, resize), samples)))
-    parity = check_parity(folder / MODEL_FILE, fitted.trained_probabilities(samples, pixels), pixels)
+    images, expected = fitted.witness(used, PARITY_IMAGES)
+    parity = check_parity(folder / MODEL_FILE, expected, images.pixels(resize))
     spec = find_backbone(config.backbone)
     is_official = config.weights == "imagenet"
     card = Card(
@@ -84,13 +79,6 @@ def package(
         figures={name: figure.to_dict() for name, figure in figures.items()},
     )
     return Bundle.write(folder, card, readme=render_model_card(card))
-
-
-def parity_samples(pool: Sequence[Dataset]) -> list[Sample]:
-    """Return up to `PARITY_IMAGES` samples, spread evenly over the datasets."""
-    samples = [sample for dataset in pool for sample in dataset.samples]
-    chosen = np.unique(np.linspace(0, len(samples) - 1, min(PARITY_IMAGES, len(samples))).round().astype(int))
-    return [samples[i] for i in chosen]
 
 
 def versions() -> dict[str, str]:

@@ -11,12 +11,11 @@ import numpy as np
 
 from tellapart.bundle import MODEL_FILE, SPLIT_FILE, WEIGHTS_FILE, Bundle
 from tellapart.data.dataset import Dataset
-from tellapart.data.images import load_pixels
-from tellapart.data.reader import chunked, in_parallel
 from tellapart.errors import ConfigError, DataError, ExportError
 from tellapart.inference import Classifier
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Sample
+from tellapart.training.fitted import evenly
 from tellapart.training.model_card import render_model_card
 
 N_CALIBRATION = 200
@@ -72,11 +71,11 @@ def _export_int8(bundle: Bundle, out: Path, data: Dataset | None, force: bool, p
 
     calibration, check, checked_on = _images(bundle, data)
     resize = bundle.card.preprocessing
-    pixels = list(in_parallel(lambda sample: load_pixels(sample.path, resize), calibration.samples))
+    pixels = calibration.pixels(resize)
     progress.say(f"calibrating on {len(pixels)} training images")
     out.mkdir(parents=True, exist_ok=True)
     try:
-        quantize(bundle.model_path, (np.stack(batch) for batch in chunked(pixels, 8)), out / MODEL_FILE)
+        quantize(bundle.model_path, np.array_split(pixels, -(-len(pixels) // 8)), out / MODEL_FILE)
         quantised = Bundle(out, replace(bundle.card, precision="int8"))
         reference = Classifier(bundle).predict_dataset(check, progress=progress)
         result = Classifier(quantised).predict_dataset(check, progress=progress)
@@ -109,12 +108,12 @@ def _images(bundle: Bundle, data: Dataset | None) -> tuple[Dataset, Dataset, str
     """Return images to calibrate with, others to check on, and what the latter are."""
     train, val = (data.verified(), None) if data is not None else _run_images(bundle)
     if val is not None and len(val):
-        return _spread(train, N_CALIBRATION), _spread(val, N_CHECK), "validation images"
+        return evenly(train, N_CALIBRATION), evenly(val, N_CHECK), "validation images"
     half = min(N_CALIBRATION, len(train) // 2)
-    calibration = _spread(train, half)
+    calibration = evenly(train, half)
     chosen = {sample.id for sample in calibration.samples}
     rest = train.subset(i for i, sample in enumerate(train.samples) if sample.id not in chosen)
-    return calibration, _spread(rest, N_CHECK), "training images that did not calibrate"
+    return calibration, evenly(rest, N_CHECK), "training images that did not calibrate"
 
 
 def _run_images(bundle: Bundle) -> tuple[Dataset, Dataset | None]:
@@ -139,9 +138,3 @@ def _run_images(bundle: Bundle) -> tuple[Dataset, Dataset | None]:
         )
     dataset = Dataset(samples, bundle.card.class_names, (), root)
     return dataset.where_split("train"), dataset.where_split("val")
-
-
-def _spread(dataset: Dataset, n: int) -> Dataset:
-    """Return up to n samples, evenly spread over the dataset and so over its classes."""
-    n = min(n, len(dataset))
-    return dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, n).round().astype(int)))

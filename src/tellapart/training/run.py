@@ -142,7 +142,7 @@ def train(
         config=config,
         resize=resize,
         train=used if config.folds else partitions[0].train,
-        parity_pool=list(partitions[0].parts.values()),
+        used=used,
         figures=evaluation.headline if evaluation else {},
     )
     details = {

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.progress import SILENT, Progress
-from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
-from tellapart.training.fitted import Choices, choose
+from tellapart.training.fitted import Choices, choose, evenly
 
 if TYPE_CHECKING:
     import onnx
@@ -100,13 +99,13 @@ class TunedFitted:
 
         return save({key: value.cpu().contiguous() for key, value in self.tuned.state_dict().items()})
 
-    def trained_probabilities(
-        self, samples: Sequence[Sample], pixels: NDArray[np.uint8]
-    ) -> NDArray[np.float64]:
-        """See `Fitted.trained_probabilities`."""
+    def witness(self, dataset: Dataset, n_images: int) -> tuple[Dataset, NDArray[np.float64]]:
+        """See `Fitted.witness`."""
         from tellapart.training.export import trained_probabilities
 
-        return trained_probabilities(self.tuned, self.choices.temperature, pixels)
+        images = evenly(dataset, n_images)
+        pixels = images.pixels(self.resize)
+        return images, trained_probabilities(self.tuned, self.choices.temperature, pixels)
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
         """See `Fitted.graph`."""
