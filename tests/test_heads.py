@@ -113,7 +113,7 @@ def test_one_group_per_image_is_no_grouping():
 def test_rarest_class_limits_the_folds(kind, counts, folds):
     features, y = blobs(counts, spread=0.1)
     fitted = fit(features, y, kind=kind)
-    assert fitted.chosen["folds"] == folds
+    assert fitted.chosen["cv_folds"] == folds
     assert fitted.chosen["C"] in C_PATH
     assert fitted.head.weight.shape == (len(counts), 20)
     assert fitted.head.weight.dtype == fitted.head.bias.dtype == np.float32

@@ -92,3 +92,18 @@ def test_a_bundle_holds_no_pickle(trained):
     card = (trained.folder / "model" / "README.md").read_text()
     assert "Not a medical device" in card
     assert "malignant" in card
+
+
+def test_a_fine_model_is_tested_with_joined_classes(tmp_path):
+    folder = write_class_folders(tmp_path / "data", {"bcc": 10, "mel": 10, "nv": 10})
+    run = ta.train(
+        ta.Dataset.from_folder(folder),
+        ta.TrainConfig(mode="features", image_size=64, test_size=0.4),
+        tmp_path / "run",
+    )
+    joined = {"malignant": ["mel", "bcc"], "benign": ["nv"]}
+    evaluation = ta.evaluate(run.model, ta.Dataset.from_folder(folder), merge=joined)
+    fine = run.evaluation.predictions.y_prob
+    assert evaluation.predictions.class_names == ("benign", "malignant")
+    np.testing.assert_allclose(evaluation.predictions.y_prob[:, 1], fine[:, 0] + fine[:, 1], atol=1e-5)
+    assert evaluation.threshold.chosen_on == "default"

@@ -1,5 +1,6 @@
 """The verbs: train, evaluate, load, export. Each opens the layer that does the work only when called."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,6 +56,7 @@ def evaluate(
     model: Classifier | Path | str,
     dataset: Dataset,
     *,
+    merge: Mapping[str, Sequence[str]] | None = None,
     include_training: bool = False,
     progress: Progress = SILENT,
 ) -> "Evaluation":
@@ -66,6 +68,9 @@ def evaluate(
         A classifier, a bundle or a run folder. Only a run knows which images it trained on.
     dataset
         Labelled images; classes that the model does not know are refused.
+    merge
+        Join classes, new name -> old names. Where the model knows the old ones, their probabilities add
+        up: a model of seven diagnoses is tested as one of malignant or benign.
     include_training
         Keep images that trained the model. The figures are then worthless as a test.
 
@@ -84,9 +89,14 @@ def evaluate(
     from tellapart.evaluation.evaluation import Evaluation
 
     classifier = model if isinstance(model, Classifier) else load(model)
+    if merge and not set(dataset.class_names) <= set(classifier.class_names):
+        # The model was trained on joined classes; the dataset still has the single ones.
+        dataset, merge = dataset.merged(merge), None
     if not include_training:
         dataset = _unseen(dataset, classifier.bundle, progress)
     predictions = classifier.predict_dataset(dataset, progress=progress)
+    if merge:
+        return Evaluation(predictions.merged(merge))
     return Evaluation(predictions, threshold=classifier.card.threshold)
 
 

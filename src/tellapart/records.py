@@ -1,7 +1,7 @@
 """The frozen records that the layers pass to one another. No files, no models, no torch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,24 @@ def decide(
     return np.where(is_positive, np.int64(positive), np.int64(1 - positive))
 
 
+def merge_map(classes: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> dict[str, str]:
+    """Return old class name -> new, for new names that each join old ones.
+
+    Raises
+    ------
+    DataError
+        If an old name is not a class, or is given twice.
+    """
+    new_of: dict[str, str] = {}
+    for new, olds in classes.items():
+        for old in olds:
+            if old not in class_names or old in new_of:
+                problem = "is given twice" if old in new_of else "is not a class"
+                raise DataError(f"{old!r} {problem}; classes are {', '.join(class_names)}")
+            new_of[old] = new
+    return {name: new_of.get(name, name) for name in class_names}
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a classifier said about images; evaluation needs nothing else.
@@ -138,6 +156,23 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    def merged(self, classes: Mapping[str, Sequence[str]]) -> "Predictions":
+        """Join classes, new name -> old names: their probabilities add up; others stay as they are.
+
+        Raises
+        ------
+        DataError
+            If an old name is not a class, or is given twice.
+        """
+        new_of = merge_map(classes, self.class_names)
+        names = tuple(sorted(set(new_of.values())))
+        column_of = np.array([names.index(new_of[name]) for name in self.class_names])
+        y_prob = np.zeros((len(self), len(names)))
+        for old, new in enumerate(column_of):
+            y_prob[:, new] += self.y_prob[:, old]
+        y_true = np.where(self.y_true == UNKNOWN, UNKNOWN, column_of[self.y_true])
+        return replace(self, y_true=y_true, y_prob=y_prob, class_names=names)
 
     @property
     def y_pred(self) -> NDArray[np.int64]:

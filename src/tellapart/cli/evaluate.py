@@ -14,7 +14,9 @@ def evaluate(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder per class, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where report and figures go.")],
     group_by: Annotated[str | None, typer.Option(help="Manifest column for clustered intervals.")] = None,
-    merge: Annotated[list[str] | None, typer.Option(metavar="NEW=OLD,OLD", help="Join classes.")] = None,
+    merge: Annotated[
+        list[str] | None, typer.Option(metavar="NEW=OLD,OLD", help="Join classes of DATA, and of MODEL.")
+    ] = None,
     include_training: Annotated[
         bool, typer.Option("--include-training", help="Keep images that trained the model.")
     ] = False,
@@ -24,15 +26,21 @@ def evaluate(
 ) -> int:
     """Test MODEL on the images of DATA that it did not train on."""
     from tellapart import api
-    from tellapart.cli.data import load_data
+    from tellapart.cli.data import load_data, merge_rules
     from tellapart.cli.train import FIGURES
     from tellapart.evaluation.provenance import facts_of_test
 
-    dataset = load_data(data, merge or [])
+    dataset = load_data(data)
     if group_by:
         dataset = dataset.grouped_by(group_by)
     classifier = api.load(model)
-    evaluation = api.evaluate(classifier, dataset, include_training=include_training, progress=Bars())
+    evaluation = api.evaluate(
+        classifier,
+        dataset,
+        merge=merge_rules(merge or []),
+        include_training=include_training,
+        progress=Bars(),
+    )
     facts = facts_of_test(classifier.bundle, dataset, evaluation.predictions, external=external)
     evaluation.save(out, facts=facts, images=dataset.thumbnail)
     trained = [s for s in evaluation.predictions.skipped if s.reason == api.TRAINED_ON_IT]

@@ -18,7 +18,7 @@ from tellapart.data.reader import Read, hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
 from tellapart.errors import DataError, EmptyDataset, TooFewImages, UnreadableImage
 from tellapart.progress import SILENT, Progress
-from tellapart.records import Sample, Skipped
+from tellapart.records import Sample, Skipped, merge_map
 
 
 @dataclass(frozen=True)
@@ -155,16 +155,9 @@ class Dataset:
         DataError
             If an old name is not a class, or is given twice.
         """
-        new_of: dict[str, str] = {}
-        for new, olds in classes.items():
-            for old in olds:
-                if old not in self.class_names or old in new_of:
-                    problem = "is given twice" if old in new_of else "is not a class"
-                    raise DataError(f"{old!r} {problem}; classes are {', '.join(self.class_names)}")
-                new_of[old] = new
-        samples = tuple(replace(s, label=new_of.get(s.label, s.label)) for s in self.samples)
-        names = tuple(sorted({sample.label for sample in samples}))
-        return replace(self, samples=samples, class_names=names)
+        new_of = merge_map(classes, self.class_names)
+        samples = tuple(replace(s, label=new_of[s.label]) for s in self.samples)
+        return replace(self, samples=samples, class_names=tuple(sorted(set(new_of.values()))))
 
     def with_hashes(self, *, progress: Progress = SILENT) -> "Dataset":
         """Return the dataset with the content hash of every file."""

@@ -25,8 +25,10 @@ def facts_of_test(
     """
     card = bundle.card
     n_received = len(dataset) + len(dataset.ledger)
+    is_joined = predictions.class_names != card.class_names
+    trained_on = dict.fromkeys(predictions.class_names, "-") if is_joined else card.dataset["counts"]
     return RunFacts(
-        title=", ".join(card.class_names),
+        title=", ".join(predictions.class_names),
         data={"source": dataset.root.name or str(dataset.root), "fingerprint": dataset.fingerprint},
         flow=[
             ("files found", n_received),
@@ -35,7 +37,7 @@ def facts_of_test(
         ],
         skipped=predictions.skipped,
         partitions=[
-            {"split": "training", "images": card.dataset["n_samples"], **card.dataset["counts"]},
+            {"split": "training", "images": card.dataset["n_samples"], **trained_on},
             {"split": "test", "images": len(predictions), **_counts(predictions)},
         ],
         disjoint_by="file content" if bundle.trained_on() else "",
@@ -49,8 +51,11 @@ def facts_of_test(
 
 
 def as_text(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings as text, leaving out those that were not set."""
-    return {key.replace("_", " "): str(value) for key, value in settings.items() if value is not None}
+    """Return settings as text, floats shortened, leaving out those that were not set."""
+    shown = {
+        key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in settings.items() if v is not None
+    }
+    return {key.replace("_", " "): text for key, text in shown.items()}
 
 
 def _counts(predictions: Predictions) -> dict[str, int]:

@@ -23,6 +23,25 @@ _CHOICES = {
     "precision": ("auto", "fp32", "amp"),
 }
 
+_FINETUNE_ONLY = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "backbone_rate",
+    "head_epochs",
+    "warmup_epochs",
+    "optimizer",
+    "momentum",
+    "weight_decay",
+    "dropout",
+    "label_smoothing",
+    "patience",
+    "augment",
+    "precision",
+    "val_size",
+    "tensorboard",
+)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -146,6 +165,11 @@ class TrainConfig:
         if self.learning_rate is None:
             return (1e-3,) if self.optimizer == "adamw" else (1e-2,)
         return (float(self.learning_rate),)
+
+    def used_in(self, mode: str) -> dict[str, Any]:
+        """Return the settings that matter in a mode: without fine-tuning's in features mode, and so on."""
+        unused = _FINETUNE_ONLY if mode == "features" else ("head",)
+        return {name: value for name, value in self.to_dict().items() if name not in unused}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""

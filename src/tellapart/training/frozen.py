@@ -1,5 +1,6 @@
 """Features mode: a frozen network, its features kept, and a linear head on top."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -68,9 +69,13 @@ class FrozenNetwork:
         """Return the readable images and the features that torch itself gives of them, on the CPU."""
 
         def by_torch(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            import torch
+
             from tellapart.training.network import on_device
 
-            return on_device(self.network(), "cpu")(pixels)
+            # Beside the workers of the main pass more threads would only wait for a core.
+            torch.set_num_threads(1)
+            return on_device(copy.deepcopy(self.network()), "cpu")(pixels)
 
         return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
 

@@ -63,7 +63,7 @@ class FittedHead:
         float64 of shape (n_samples, n_classes): each image's logits from the head fitted without its
         fold; temperature and threshold are chosen on them.
     chosen
-        ``C``, ``folds`` and ``cv_log_loss`` (nats; weighted by class where classes are balanced).
+        ``C``, ``cv_folds`` and ``cv_log_loss`` (nats; weighted by class where classes are balanced).
     """
 
     head: LinearHead
@@ -127,7 +127,11 @@ def fit_head(
         found = _search(problem, kind)
     coef = found.coef[-1] * found.slope[:, None]
     coef[:, -1] += found.offset
-    chosen: dict[str, float | str | int] = {"C": found.c, "folds": problem.n_folds, "cv_log_loss": found.loss}
+    chosen: dict[str, float | str | int] = {
+        "C": found.c,
+        "cv_folds": problem.n_folds,
+        "cv_log_loss": found.loss,
+    }
     return FittedHead(axes.unproject(coef), found.logits, chosen)
 
 

@@ -194,7 +194,8 @@ def _facts(
 ) -> RunFacts:
     """Gather what the report tells besides figures."""
     before = outcome.evaluation(calibrated=False)
-    figures = {name: float(before.headline[name]) for name in ("ece", "log_loss", "brier")} if before else {}
+    values = before.point_values() if before else {}
+    figures = {name: values[name] for name in ("ece", "log_loss", "brier") if name in values}
     choices = outcome.fitted.choices
     return RunFacts(
         title=f"{', '.join(used.class_names)}",
@@ -211,7 +212,7 @@ def _facts(
         leakage_scanned=True,
         demographics=account.demographics(partitions),
         history=outcome.fitted.history,
-        settings=as_text({**config.to_dict(), **details}),
+        settings=as_text({**config.used_in(details["mode"]), **details}),
         versions=versions(),
         hashes={"training data": bundle.card.dataset["fingerprint"], "model.onnx": bundle.model_sha256},
         calibration_before={
