@@ -195,7 +195,9 @@ def _facts(
     """Gather what the report tells besides figures."""
     before = outcome.evaluation(calibrated=False)
     values = before.point_values() if before else {}
-    figures = {name: values[name] for name in ("ece", "log_loss", "brier") if name in values}
+    figures: dict[str, float | str] = {
+        name: values[name] for name in ("ece", "log_loss", "brier") if name in values
+    }
     choices = outcome.fitted.choices
     return RunFacts(
         title=f"{', '.join(used.class_names)}",

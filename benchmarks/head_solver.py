@@ -1,0 +1,125 @@
+"""Our solver of the logistic head against scikit-learn's LogisticRegression: time, and the same answer.
+
+    python benchmarks/head_solver.py [--data DATA]
+
+Both choose C along the same path, on the same folds, by the same rule, and then fit all images. scikit-learn
+runs as a user would run it (default tolerance, all threads), its fits along the path warm-started. How far
+each is from the truth is seen against a last fit in double precision to a far smaller tolerance, at one C.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from measure import machine_line, table
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from tellapart.data.dataset import Dataset
+from tellapart.data.images import Resize
+from tellapart.data.splits import deal
+from tellapart.training.backbones import find_backbone, resolve_image_size
+from tellapart.training.config import TrainConfig
+from tellapart.training.features import featurise, graph_featurizer
+from tellapart.training.frozen import FrozenNetwork
+from tellapart.training.heads import C_PATH, MAX_FOLDS, fit_head
+
+SEED = 0
+LOGISTIC_PATH = C_PATH[2:]
+SHARES = (0.72, 0.10, 0.08, 0.045, 0.03, 0.015, 0.01)
+"""Of the classes of random features: about those of a clinic."""
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, help="take features of these images; default random ones")
+    parser.add_argument("--samples", type=int, default=4787)
+    parser.add_argument("--features", type=int, default=1280)
+    options = parser.parse_args()
+    print(machine_line("numpy", "scipy", "scikit-learn"))
+    x, y = from_images(options.data) if options.data else random_features(options.samples, options.features)
+    n_classes = int(y.max()) + 1
+    print(f"{len(x)} × {x.shape[1]} features, {n_classes} classes\n")
+
+    started = time.perf_counter()
+    ours = fit_head(x, y, kind="logistic", balance=False, groups=None, n_classes=n_classes, seed=SEED)
+    our_seconds = time.perf_counter() - started
+    our_prob = softmax(ours.head.logits(x), axis=1)
+
+    centred = x - x.mean(axis=0)
+    scaled = centred / np.float32(np.sqrt(np.mean(np.square(centred))))
+    started = time.perf_counter()
+    their_c, their_prob = search(scaled, y)
+    their_seconds = time.perf_counter() - started
+
+    exact = {c: exact_fit(scaled, y, c) for c in {float(ours.chosen["C"]), their_c}}
+    rows = [
+        line("tellapart", our_seconds, float(ours.chosen["C"]), our_prob, exact),
+        line("scikit-learn", their_seconds, their_c, their_prob, exact),
+    ]
+    print(
+        table(["solver", "seconds", "chosen C", "largest difference in probability from the exact fit"], rows)
+    )
+    print(f"\nscikit-learn / tellapart: {their_seconds / our_seconds:.1f} × the time; ", end="")
+    print(f"largest difference between the two: {np.abs(our_prob - their_prob).max():.1e}")
+
+
+def line(
+    name: str, seconds: float, c: float, y_prob: Probabilities, exact: dict[float, Probabilities]
+) -> list[str]:
+    """Return one row of the table."""
+    return [name, f"{seconds:.2f}", f"{c:g}", f"{np.abs(y_prob - exact[c]).max():.1e}"]
+
+
+def search(x: Features, y: Labels) -> tuple[float, Probabilities]:
+    """Raise C until the out-of-fold log-loss rises; return the best one and the fit of all images."""
+    folds = deal(y, range(len(y)), [1 / MAX_FOLDS] * MAX_FOLDS, seed=SEED, every_class=False)
+    models = [LogisticRegression(warm_start=True, max_iter=1000) for _ in range(MAX_FOLDS)]
+    out_of_fold = np.empty((len(y), int(y.max()) + 1))
+    best_c, best_loss = LOGISTIC_PATH[0], np.inf
+    for c in LOGISTIC_PATH:
+        for fold, model in enumerate(models):
+            model.set_params(C=c).fit(x[folds != fold], y[folds != fold])
+            out_of_fold[folds == fold] = model.predict_proba(x[folds == fold])
+        loss = log_loss(y, out_of_fold)
+        if loss >= best_loss:
+            break
+        best_c, best_loss = c, loss
+    return best_c, LogisticRegression(C=best_c, max_iter=1000).fit(x, y).predict_proba(x)
+
+
+def exact_fit(x: Features, y: Labels, c: float) -> Probabilities:
+    """Return the probabilities of a fit that is as good as exact."""
+    return LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(x.astype(np.float64), y).predict_proba(x)
+
+
+def random_features(n_samples: int, n_features: int) -> tuple[Features, Labels]:
+    """Return non-negative features whose variance lies in few directions, as that of networks does."""
+    rng = np.random.default_rng(SEED)
+    y = rng.choice(len(SHARES), n_samples, p=SHARES)
+    spectrum = np.arange(1, n_features + 1) ** -0.5
+    centres = 0.7 * rng.standard_normal((len(SHARES), n_features))
+    mixing = rng.standard_normal((n_features, n_features)) / np.sqrt(n_features)
+    latent = (rng.standard_normal((n_samples, n_features)) + centres[y]) * spectrum
+    return np.maximum(latent @ mixing, 0).astype(np.float32), y
+
+
+def from_images(data: Path) -> tuple[Features, Labels]:
+    """Return the default network's features, from the cache where they are known."""
+    config = TrainConfig(mode="features", device="cpu")
+    resize = Resize(resolve_image_size(find_backbone(config.backbone), None), config.fit)
+    frozen = FrozenNetwork(config, resize)
+    used, found = featurise(Dataset.load(data), graph_featurizer(frozen.graph()), resize, frozen.key)
+    return found.of(used), used.targets
+
+
+if __name__ == "__main__":
+    main()
