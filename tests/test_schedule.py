@@ -83,7 +83,7 @@ def test_the_optimizer_gets_its_rates_and_momentum():
 
 def test_head_only_mode_freezes_the_body_with_its_statistics():
     network = small_network()
-    schedule.set_mode(network, head_only=True)
+    schedule.set_mode(network, head_only=True, keep_statistics=False)
     before = network.body[1].running_mean.clone()
     network.head(network.body(torch.rand(2, 3, 5, 5)).mean((2, 3))).sum().backward()
 
@@ -92,6 +92,10 @@ def test_head_only_mode_freezes_the_body_with_its_statistics():
     assert network.head.weight.grad is not None
     assert network.dropout.training
 
-    schedule.set_mode(network, head_only=False)
+    schedule.set_mode(network, head_only=False, keep_statistics=True)
+    assert not network.body[1].training
+    assert network.body[0].training
+
+    schedule.set_mode(network, head_only=False, keep_statistics=False)
     assert network.body[1].training
     assert all(parameter.requires_grad for parameter in network.parameters())

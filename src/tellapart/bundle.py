@@ -132,7 +132,9 @@ class Bundle:
         if not split.is_file():
             return frozenset()
         with split.open(encoding="utf-8", newline="") as file:
-            return frozenset(row["sha256"] for row in csv.DictReader(file) if row["split"] != "test")
+            rows = [row for row in csv.DictReader(file) if row.get("split") != "test"]
+        # Another program's split.csv may lie there and know no hashes.
+        return frozenset(row["sha256"] for row in rows if row.get("sha256"))
 
     @classmethod
     def load(cls, model: Path | str) -> "Bundle":
@@ -165,5 +167,5 @@ class Bundle:
         """Write the card and the readme beside a model that is already in `folder`."""
         write_atomically(folder / "README.md", readme.encode())
         # The card comes last: a folder with a card is complete.
-        write_atomically(folder / CARD_FILE, card.to_json().encode())
+        write_atomically(folder / CARD_FILE, card.to_json().encode("utf-8", "backslashreplace"))
         return cls(folder, card)

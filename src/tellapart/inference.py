@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,6 +91,7 @@ class Classifier:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._engines: dict[int, Engine] = {}
+        self._lock = Lock()
 
     @classmethod
     def load(cls, model: Path | str) -> "Classifier":
@@ -115,9 +117,11 @@ class Classifier:
     def predict_proba(self, pixels: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.float64]:
         """Return float64 of shape (n, n_classes) for uint8 RGB pixels of shape (n, size, size, 3)."""
         threads = threads or n_cores()
-        if threads not in self._engines:
-            self._engines[threads] = Engine(self.bundle.model_path, threads=threads)
-        y_prob: NDArray[np.float64] = self._engines[threads](pixels).astype(np.float64)
+        with self._lock:
+            if threads not in self._engines:
+                self._engines[threads] = Engine(self.bundle.model_path, threads=threads)
+            engine = self._engines[threads]
+        y_prob: NDArray[np.float64] = engine(pixels).astype(np.float64)
         y_prob /= y_prob.sum(axis=1, keepdims=True)
         return y_prob
 

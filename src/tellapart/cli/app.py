@@ -1,12 +1,12 @@
 """The commands in one application, and what an error becomes on the terminal."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 import tellapart
@@ -41,16 +41,21 @@ def _root(
     """Hold the options that come before a command."""
 
 
+_WrongUsage: Any = typer.BadParameter.__bases__[0]
+"""click's UsageError, which lies in typer or beside it, depending on typer's version."""
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
+    _print_any_name()
     try:
         status = app(args=arguments, standalone_mode=False)
-    except click.exceptions.Exit as exc:
+    except typer.Exit as exc:
         return exc.exit_code
-    except click.exceptions.ClickException as exc:
+    except _WrongUsage as exc:
         exc.show()
-        return exc.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+        return int(exc.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         complain("interrupted; `tellapart train … --resume` goes on with a training run")
         return 130
     except TellapartError as exc:
@@ -64,6 +69,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain(_explain(exc))
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _print_any_name() -> None:
+    """Let file names of any bytes come in and go out, whatever the terminal or pipe can show."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _explain(error: OSError) -> str:

@@ -71,9 +71,9 @@ class _Table:
         """Print label, probability and path, or the reason."""
         path = printable(answer.source)
         if answer.probability is None:
-            terminal.print(f"{'-':<{self.width}}       -  {path}: {answer.reason}", markup=False)
+            terminal.print(f"{'-':<{self.width}}       -  {path}: {answer.reason}")
         else:
-            terminal.print(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}", markup=False)
+            terminal.print(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}")
 
     def end(self) -> None:
         """Print nothing."""

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from tellapart.records import Skipped
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 MOST_SKIPPED = 10

@@ -95,6 +95,12 @@ def train(
     backbone_rate: Annotated[
         float | None, typer.Option(help="Pretrained layers' rate, part of the head's.", rich_help_panel=_FINE)
     ] = None,
+    head_start: Annotated[
+        Literal["probe", "random"],
+        typer.Option(
+            help="Start from the head that fits the frozen features, or anew.", rich_help_panel=_FINE
+        ),
+    ] = "probe",
     head_epochs: Annotated[
         int | None, typer.Option(help="Epochs in which only the head learns.", rich_help_panel=_FINE)
     ] = None,

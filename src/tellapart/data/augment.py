@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,9 @@ def augment(
 
 def _write_copy(original: Sample, pixels: Any, out: Path, mark: str) -> Sample:
     copy_id = f"{original.id}{mark}.png"
-    path = out / copy_id
+    # A manifest may name images above its folder or anywhere: their copies stay in `out` all the same.
+    place = PurePath(copy_id)
+    path = out.joinpath(*("_" if part in ("..", place.anchor) else part for part in place.parts))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     write_atomically(path, buffer.getvalue())

@@ -28,7 +28,6 @@ class ContentCache:
 
     def __init__(self, name: str) -> None:
         self.path = cache_folder() / f"{name}.sqlite"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS content (sha256 TEXT PRIMARY KEY, value BLOB)")
@@ -52,13 +51,14 @@ class ContentCache:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=60)
             try:
                 with connection:
                     yield connection
             finally:
                 connection.close()
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise CacheError(
                 f"the cache {self.path} cannot be used ({exc}); delete it, free disk space, "
                 "or set TELLAPART_CACHE to another folder"

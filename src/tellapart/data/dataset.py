@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tellapart.data import manifest, splits
 from tellapart.data.cache import ContentCache
-from tellapart.data.images import Resize, load_pixels, thumbnail
+from tellapart.data.images import Resize, thumbnail
 from tellapart.data.reader import Read, hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
-from tellapart.errors import DataError, EmptyDataset, TooFewImages, UnreadableImage
+from tellapart.errors import ConfigError, DataError, EmptyDataset, TooFewImages, UnreadableImage
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Sample, Skipped, merge_map
 
@@ -133,18 +133,20 @@ class Dataset:
     def grouped_by(self, column: str) -> "Dataset":
         """Return the dataset with `group` taken from a metadata column.
 
+        A sample without a value there keeps the group that it has.
+
         Raises
         ------
         DataError
             If no sample has such a column.
         """
-        if column == "group":
+        if column == "group" and self.groups is not None:
             return self
         if not any(column in sample.metadata for sample in self.samples):
             columns = sorted({key for sample in self.samples for key in sample.metadata})
             found = ", ".join(columns) if columns else "none: a folder has no metadata, a manifest may"
             raise DataError(f"no metadata column {column!r} to group by (columns: {found})")
-        samples = tuple(replace(s, group=s.metadata.get(column) or None) for s in self.samples)
+        samples = tuple(replace(s, group=s.metadata.get(column) or s.group) for s in self.samples)
         return replace(self, samples=samples)
 
     def merged(self, classes: Mapping[str, Sequence[str]]) -> "Dataset":
@@ -191,8 +193,8 @@ class Dataset:
         cache.put(good)
         return hashed.without(bad)
 
-    def check_trainable(self, minimum: int) -> None:
-        """Raise unless there are two classes with `minimum` images each.
+    def check_trainable(self, minimum: int, kind: str = "usable") -> None:
+        """Raise unless there are two classes, and of each class `minimum` images, called `kind` in messages.
 
         Raises
         ------
@@ -202,11 +204,11 @@ class Dataset:
         present = {name: n for name, n in self.counts.items() if n}
         if len(present) < 2:
             only = ", ".join(present) or "none"
-            raise TooFewImages(f"a classifier needs at least two classes with images; found: {only}")
+            raise TooFewImages(f"a classifier needs at least two classes with {kind} images; found: {only}")
         for name, n in self.counts.items():
             if n < minimum:
                 raise TooFewImages(
-                    f"class {name!r} has {n} usable images, at least {minimum} are needed; "
+                    f"class {name!r} has {n} {kind} images, at least {minimum} are needed; "
                     "add images, or leave the class out"
                 )
 
@@ -244,7 +246,7 @@ class Dataset:
         stratify
             Keep the classes' shares as equal as the groups allow.
         group_by
-            Metadata column whose values must stay on one side; samples' own groups always do.
+            Metadata column whose values must stay on one side; None keeps samples' own groups together.
         seed
             Decides among equals.
 
@@ -254,9 +256,13 @@ class Dataset:
 
         Raises
         ------
+        ConfigError
+            If `test_size` is not in (0, 1).
         TooFewImages
             If a class has too few independent images for two parts.
         """
+        if not 0 < test_size < 1:
+            raise ConfigError(f"test_size is {test_size!r}; it must be a part between 0 and 1")
         dataset = self.grouped_by(group_by) if group_by else self
         parts = dataset.deal([1 - test_size, test_size], stratify=stratify, seed=seed)
         return dataset._part(parts == 0, "train"), dataset._part(parts == 1, "test")
@@ -284,10 +290,15 @@ class Dataset:
 
         Raises
         ------
-        UnreadableImage
-            If a file cannot be decoded any more.
+        DataError
+            Naming a file that cannot be decoded any more.
         """
-        return np.stack(list(in_parallel(lambda s: load_pixels(s.path, resize), self.samples)))
+        pixels = np.empty((len(self), resize.size, resize.size, 3), dtype=np.uint8)
+        for index, result in enumerate(in_parallel(lambda sample: read(sample, resize), self.samples)):
+            if result.pixels is None:
+                raise DataError(f"{result.sample.path} can no longer be read: {result.reason}")
+            pixels[index] = result.pixels
+        return pixels
 
     def thumbnail(self, sample_id: str, edge_px: int = 192) -> bytes | None:
         """Return a small JPEG of one sample, or None if it is not here or cannot be read."""

@@ -19,6 +19,9 @@ from tellapart.data.images import Resize, load_pixels
 from tellapart.errors import UnreadableImage
 from tellapart.records import Sample
 
+MAX_BYTES = 2**31
+"""File size above which nothing is read: more than the largest accepted picture takes uncompressed."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -74,9 +77,11 @@ def chunked(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def fetch(sample: Sample) -> tuple[str, bytes, str | None]:
     """Read and hash one file: (sha256, content, None), or ("", b"", why it cannot be read)."""
     try:
+        if sample.path.stat().st_size > MAX_BYTES:
+            return "", b"", f"larger than {MAX_BYTES / 2**30:.0f} GiB: shrink it first"
         content = sample.path.read_bytes()
-    except OSError as exc:
-        return "", b"", (exc.strerror or type(exc).__name__).lower()
+    except (OSError, ValueError) as exc:  # ValueError: a name with a zero byte in it
+        return "", b"", (getattr(exc, "strerror", None) or str(exc) or type(exc).__name__).lower()
     return hashlib.sha256(content).hexdigest(), content, None
 
 

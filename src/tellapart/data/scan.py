@@ -38,7 +38,9 @@ def scan_folder(root: Path) -> Scan:
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise EmptyDataset(f"{root} {what}; give a folder with one sub-folder of images per class")
+        raise EmptyDataset(
+            f"{root} {what}; give a folder with one sub-folder of images per class, or a CSV or Parquet manifest"
+        )
     folders = [entry.name for entry in _visible(root) if _is_folder(entry)]
     has_splits = _are_split_folders(root, folders)
     samples: list[Sample] = []
@@ -85,13 +87,13 @@ def _scan_class(
 def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
     """Yield (relative path, None or why it is not taken) for every visible file below `folder`."""
     place = root / folder
-    here = _identity(place)
-    if here in above:
-        return
     try:
+        here = _identity(place)
+        if here in above:
+            return
         entries = list(_visible(place))
-    except PermissionError:
-        yield folder + "/", "permission denied"
+    except OSError as exc:
+        yield folder + "/", (exc.strerror or type(exc).__name__).lower()
         return
     for entry in entries:
         relative = f"{folder}/{entry.name}" if folder else entry.name

@@ -1,14 +1,19 @@
 """The account of a run: what the report and ``run.json`` say about data, split and settings."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tellapart.data.dataset import Dataset
 from tellapart.training.config import TrainConfig
-from tellapart.training.partition import Partition, leaks
+from tellapart.training.partition import FOLD, Partition, leaks
 
 AGE_BAND_YEARS = 20
+_IS_AGE = re.compile(r"(?<![a-z])age(?![a-z])", re.IGNORECASE)
+"""Finds columns such as age, Age (years) and patient_age, but not image, stage or dosage."""
+
 MOST_VALUES = 12
 """A metadata column with more distinct values than this describes images, not groups of people."""
 
@@ -44,25 +49,34 @@ def partition_rows(partitions: Sequence[Partition]) -> list[dict[str, int | str]
     ]
 
 
-def disjoint_by(dataset: Dataset, config: TrainConfig) -> str:
-    """Say at which level the parts are disjoint."""
+def disjoint_by(dataset: Dataset, config: TrainConfig, partitions: Sequence[Partition]) -> str:
+    """Say at which levels the parts are disjoint; empty when a given split leaks at all of them."""
+    leaking = _leaks(partitions)
+    levels = {"group": config.group_by or "group", "identical file": "file content"}
     if dataset.groups is None:
-        return "file content"
-    return f"{config.group_by or 'group'} and file content"
+        del levels["group"]
+    return " and ".join(level for kind, level in levels.items() if kind not in leaking)
+
+
+def _leaks(partitions: Sequence[Partition]) -> dict[str, str]:
+    """Return `leaks` of the one partition's parts, or of a k-fold's test parts, which hold every image."""
+    if len(partitions) == 1:
+        return leaks(list(partitions[0].parts.values()))
+    return leaks([one.test for one in partitions if one.test is not None])
 
 
 def findings(dataset: Dataset, partitions: Sequence[Partition]) -> list[str]:
     """Say what a scan of contents and groups found; empty when clean."""
-    said = []
-    for one in partitions[:1]:
-        said += leaks(list(one.parts.values()))
+    leaking = _leaks(partitions)
+    said = list(leaking.values())
     conflicts = dataset.label_conflicts()
     if conflicts:
         shown = "; ".join(" = ".join(ids) for ids in conflicts[:5])
         said.append(f"{len(conflicts)} × identical files with different labels: {shown}")
     n_copies = dataset.n_duplicates()
     if n_copies:
-        said.append(f"{n_copies} files are byte-for-byte copies of another; copies stay on one side")
+        kept = "" if "identical file" in leaking else "; copies stay on one side"
+        said.append(f"{n_copies} files are byte-for-byte copies of another{kept}")
     return said
 
 
@@ -72,9 +86,9 @@ def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[st
     if len(partitions) > 1:
         whole = [one.test for one in partitions if one.test is not None]
         parts = {f"fold {i}": part for i, part in enumerate(whole, start=1)}
-    columns = sorted({key for part in parts.values() for sample in part.samples for key in sample.metadata})
+    columns = {key for part in parts.values() for sample in part.samples for key in sample.metadata}
     table = {}
-    for column in columns:
+    for column in sorted(columns - {FOLD}):
         counts = {
             name: Counter(_banded(column, sample.metadata.get(column, "")) for sample in part.samples)
             for name, part in parts.items()
@@ -90,7 +104,7 @@ def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[st
 def data_facts(dataset: Dataset) -> dict[str, str]:
     """Return what is known of the images as text."""
     return {
-        "source": dataset.root.name or str(dataset.root),
+        "source": dataset.root.resolve().name or str(dataset.root),
         "classes": ", ".join(f"{name} ({n})" for name, n in dataset.counts.items()),
         "fingerprint": dataset.fingerprint,
     }
@@ -122,11 +136,13 @@ def _banded(column: str, value: str) -> str:
     """Return ages in bands of twenty years, other values as they are."""
     if not value:
         return "not given"
+    if not _IS_AGE.search(column):
+        return value
     try:
         number = float(value)
     except ValueError:
         return value
-    if "age" not in column.lower():
-        return value
+    if not math.isfinite(number):
+        return "not given"
     low = int(number // AGE_BAND_YEARS) * AGE_BAND_YEARS
     return f"{low:02d}–{low + AGE_BAND_YEARS - 1}"

@@ -65,7 +65,7 @@ class Checkpoint:
             checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
         except (OSError, EOFError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as exc:
             raise TrainingError(
-                f"{path} is damaged or no checkpoint ({type(exc).__name__}); leave --resume out to start anew"
+                f"{path} is damaged or no checkpoint ({type(exc).__name__}); delete it to start anew"
             ) from exc
         _check_same(path, checkpoint.settings, settings)
         return checkpoint
@@ -88,7 +88,7 @@ def _check_same(path: Path, made_with: Mapping[str, Any], wanted: Mapping[str, A
         f"{name} was {_short(made_with.get(name))} and is {_short(wanted[name])}" for name in differing
     )
     raise TrainingError(
-        f"{path} cannot go on with other settings: {what}; give the same as before, or leave --resume out"
+        f"{path} cannot go on with other settings: {what}; give the same as before, or choose another --out"
     )
 
 

@@ -21,6 +21,7 @@ _CHOICES = {
     "optimizer": ("adamw", "sgd"),
     "fit": ("squash", "crop"),
     "precision": ("auto", "fp32", "amp"),
+    "head_start": ("probe", "random"),
 }
 
 _FINETUNE_ONLY = (
@@ -28,6 +29,7 @@ _FINETUNE_ONLY = (
     "batch_size",
     "learning_rate",
     "backbone_rate",
+    "head_start",
     "head_epochs",
     "warmup_epochs",
     "optimizer",
@@ -71,8 +73,12 @@ class TrainConfig:
         length and no warm-up is added). None takes 1e-3 for AdamW and 1e-2 for SGD.
     backbone_rate
         The pretrained layers' learning rate as a part of the new head's, in (0, 1].
+    head_start
+        ``"probe"``: the new head starts as the logistic regression on the frozen features, so that
+        fine-tuning does not first spoil them (Kumar et al., "Fine-tuning can distort pretrained features
+        and underperform out-of-distribution", ICLR 2022); ``"random"``: near zero.
     head_epochs
-        Epochs at the start in which only the new head learns.
+        Epochs at the start in which only the head learns.
     warmup_epochs, weight_decay, momentum, dropout, label_smoothing
         As usual; `momentum` is used by SGD.
     patience
@@ -109,7 +115,8 @@ class TrainConfig:
     batch_size: int = 32
     learning_rate: float | Sequence[float] | None = None
     backbone_rate: float = 0.1
-    head_epochs: int = 1
+    head_start: Literal["probe", "random"] = "probe"
+    head_epochs: int = 0
     warmup_epochs: int = 1
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = 0.9

@@ -238,7 +238,11 @@ class _Tuning:
     def _learn(self, epoch: int, advance: Callable[[int], None]) -> Row:
         # What an epoch draws at random depends on its number alone: a resumed run draws the same.
         torch.manual_seed(int(np.random.SeedSequence((self.config.seed, epoch)).generate_state(1)[0]))
-        schedule.set_mode(self.network, head_only=epoch <= schedule.head_epochs(self.config))
+        schedule.set_mode(
+            self.network,
+            head_only=epoch <= schedule.head_epochs(self.config),
+            keep_statistics=self.config.weights != "none",
+        )
         steps = len(self.train_loader)
         rates: list[float] = []
         loss_sum, n_right = torch.zeros(2, device=self.device)

@@ -104,6 +104,26 @@ def evenly(dataset: Dataset, n: int) -> Dataset:
     return dataset.subset(np.unique(np.linspace(0, len(dataset) - 1, min(n, len(dataset))).round()))
 
 
+def check_decision(class_names: Sequence[str], config: TrainConfig) -> None:
+    """Raise before anything is computed if the settings of a two-class decision cannot be used.
+
+    Raises
+    ------
+    ConfigError
+        If there are not two classes, or `positive` is none of them, or `target_sensitivity` is none.
+    """
+    target = config.target_sensitivity
+    if len(class_names) == 2:
+        positive_class(class_names, config)
+    elif config.positive is not None or target is not None:
+        raise ConfigError(
+            f"positive and target_sensitivity are for two classes, and there are {len(class_names)}: "
+            f"{', '.join(class_names)}; join classes with --merge, or leave them out"
+        )
+    if target is not None and not 0 < target <= 1:
+        raise ConfigError(f"target_sensitivity is {target!r}; it must be above 0, at most 1")
+
+
 def positive_class(class_names: Sequence[str], config: TrainConfig) -> str:
     """Return the class whose finding is "positive": as configured, else the last in sorted order.
 
@@ -119,16 +139,12 @@ def positive_class(class_names: Sequence[str], config: TrainConfig) -> str:
     return config.positive
 
 
-def predictions(fitted: Fitted, dataset: Dataset, *, calibrated: bool = True) -> Predictions:
-    """Return what a fitted classifier says about a labelled dataset.
-
-    `calibrated` False leaves the temperature out, to show what it changes.
-    """
-    temperature = fitted.choices.temperature if calibrated else 1.0
+def predictions(logits: NDArray[np.float64], dataset: Dataset, temperature: float) -> Predictions:
+    """Return what logits of shape (n_samples, n_classes) say about a labelled dataset."""
     return Predictions(
         sample_ids=tuple(sample.id for sample in dataset.samples),
         y_true=dataset.targets,
-        y_prob=softmax(fitted.logits(dataset), temperature),
+        y_prob=softmax(logits, temperature),
         class_names=dataset.class_names,
         groups=dataset.groups,
     )

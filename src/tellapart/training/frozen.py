@@ -75,7 +75,7 @@ class FrozenNetwork:
 
             # Beside the workers of the main pass more threads would only wait for a core.
             torch.set_num_threads(1)
-            return on_device(copy.deepcopy(self.network()), "cpu")(pixels)
+            return on_device(self.network(), "cpu")(pixels)
 
         return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
 
@@ -108,8 +108,11 @@ class FrozenLearner:
 
     needs_val = False
 
-    def __init__(self, config: TrainConfig, resize: Resize, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, config: TrainConfig, resize: Resize, progress: Progress = SILENT, *, will_export: bool = True
+    ) -> None:
         self.config, self.resize, self.progress = config, resize, progress
+        self.will_export = will_export
         self._features: Features | None = None
         self._frozen: FrozenNetwork | None = None
         self._reference: Future[tuple[Dataset, Features]] | None = None
@@ -117,13 +120,15 @@ class FrozenLearner:
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
         self._frozen = FrozenNetwork(self.config, self.resize)
-        # Importing torch takes seconds, so the images that will prove the export go through it meanwhile.
-        pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
-        self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
-        pool.shutdown(wait=False)
+        featurizer = self._featurizer()
+        if self.will_export:
+            # Importing torch takes seconds, so the images that will prove the export go through it meanwhile.
+            pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+            self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
+            pool.shutdown(wait=False)
         dataset, self._features = featurise(
             dataset,
-            self._featurizer(),
+            featurizer,
             self.resize,
             self._frozen.key,
             workers=self.config.workers,
@@ -148,7 +153,6 @@ class FrozenLearner:
             choices = choose(fitted.oof_logits, train, self.config, "out-of-fold")
         else:
             choices = choose(_logits(fitted.head, self._features.of(val)), val, self.config, "validation")
-        assert self._reference is not None
         return FrozenFitted(
             fitted.head, choices, self._features, self._frozen, self._reference, details=fitted.chosen
         )
@@ -159,7 +163,8 @@ class FrozenLearner:
             return graph_featurizer(self._frozen.graph())
         from tellapart.training.network import on_device
 
-        return on_device(self._frozen.network(), "cuda")
+        # A copy, because the network itself gives the reference features on the CPU.
+        return on_device(copy.deepcopy(self._frozen.network()), "cuda")
 
 
 @dataclass(eq=False)
@@ -170,7 +175,7 @@ class FrozenFitted:
     choices: Choices
     features: Features
     frozen: FrozenNetwork
-    reference: Future[tuple[Dataset, Features]]
+    reference: Future[tuple[Dataset, Features]] | None
     details: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
 
@@ -187,7 +192,7 @@ class FrozenFitted:
 
     def witness(self, dataset: Dataset, n_images: int) -> tuple[Dataset, NDArray[np.float64]]:
         """See `Fitted.witness`."""
-        images, features = self.reference.result()
+        images, features = self.reference.result() if self.reference else (dataset.subset(()), self.features)
         if len(images) < min(n_images, len(dataset)):  # too many of those chosen could not be read
             images, features = self.frozen.torch_features(evenly(dataset, n_images))
         return images, softmax(_logits(self.head, features.of(images)), self.choices.temperature)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tellapart.errors import ConfigError
 from tellapart.training.backbones import BackboneSpec, find_backbone, resolve_image_size
+from tellapart.training.heads import LinearHead
 from tellapart.training.weights import load_weights, pretrained_timm
 
 HEAD_STD = 0.01
@@ -67,6 +68,12 @@ class Network(nn.Module):
         """Return logits of shape (n, n_classes) for uint8 RGB pixels of shape (n, height, width, 3)."""
         logits: Tensor = self.head(self.dropout(self.embed(pixels)))
         return logits
+
+    def set_head(self, head: LinearHead) -> None:
+        """Take a fitted linear head for its own."""
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(head.weight))
+            self.head.bias.copy_(torch.from_numpy(head.bias))
 
     @property
     def fingerprint(self) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 
 from tellapart.data.dataset import Dataset
 from tellapart.data.files import write_atomically
-from tellapart.data.scan import SPLIT_FOLDERS
+from tellapart.data.scan import SPLIT_FOLDERS, portable_id
 from tellapart.errors import SplitError
 from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
 
-FOLD = "fold"
-"""Metadata column that a k-fold's split file fills."""
+FOLD = "fold of split.csv"
+"""Metadata column that a k-fold's split file fills: named so that no column of the user's is taken for it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,14 @@ def partition(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> Part
     """Split once: as the data say where they say so, else hold out `config.test_size`.
 
     `needs_val` deals a validation set from the training images where none is given.
+
+    Raises
+    ------
+    SplitError
+        If the given split has no training images, or is one of folds.
     """
+    if any(FOLD in sample.metadata for sample in dataset.samples):
+        raise SplitError("the split file is of a k-fold; add --folds with its number of folds")
     if any(sample.split for sample in dataset.samples):
         train, val, test = (dataset.where_split(name) for name in ("train", "val", "test"))
         if not len(train):
@@ -65,17 +72,19 @@ def partition(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> Part
 def folds(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> list[Partition]:
     """Split k times, so that every image is tested once.
 
+    Data that are all marked as training images, as the first part of `Dataset.split` is, may be folded.
+
     Raises
     ------
     SplitError
-        If the data come with a split of their own.
+        If the data come with validation or test images of their own, or a split file with other folds.
     """
-    if any(sample.split for sample in dataset.samples):
+    if any(sample.split in ("val", "test") for sample in dataset.samples):
         raise SplitError("the data come with their own train/test split; leave out --folds to honour it")
     k = config.folds or 0
     given = [sample.metadata.get(FOLD, "") for sample in dataset.samples]
-    if all(given):
-        names = sorted(set(given))
+    if any(given):
+        names = sorted(set(given), key=lambda name: (len(name), name))
         if len(names) != k:
             raise SplitError(f"the split file has {len(names)} folds, --folds says {k}")
         fold_of = np.array([names.index(name) for name in given])
@@ -92,8 +101,30 @@ def folds(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> list[Par
     return result
 
 
-def leaks(parts: Sequence[Dataset]) -> list[str]:
-    """Say which groups and identical files lie in more than one part; empty when nothing leaks."""
+def check_classes(partitions: Sequence[Partition], *, needs_val: bool) -> None:
+    """Raise before hours of training rather than after: dealt parts have every class, given ones may not.
+
+    Raises
+    ------
+    TooFewImages
+        If a class has too few images to learn from, or one of two classes none to choose a threshold on.
+    """
+    for one in partitions:
+        one.train.check_trainable(1 if needs_val else 2, "training")
+        if one.val is not None and len(one.train.class_names) == 2:
+            one.val.check_trainable(1, "validation")
+        if one.val is not None and needs_val:  # the baseline's head learns from both
+            union(one.train, one.val).check_trainable(2, "training and validation")
+
+
+def union(*parts: Dataset) -> Dataset:
+    """Return the samples of several disjoint parts as one dataset, in the order of their ids."""
+    samples = sorted((sample for part in parts for sample in part.samples), key=lambda sample: sample.id)
+    return replace(parts[0], samples=tuple(samples))
+
+
+def leaks(parts: Sequence[Dataset]) -> dict[str, str]:
+    """Say, by ``"group"`` and ``"identical file"``, what lies in more than one part; empty when none does."""
     where: dict[tuple[str, str], set[int]] = defaultdict(set)
     first: dict[tuple[str, str], Sample] = {}
     for number, part in enumerate(parts):
@@ -103,13 +134,13 @@ def leaks(parts: Sequence[Dataset]) -> list[str]:
                 if value:
                     where[kind, value].add(number)
                     first.setdefault((kind, value), sample)
-    findings = []
+    found = {}
     for kind in ("group", "identical file"):
         straddling = [key for key, numbers in where.items() if key[0] == kind and len(numbers) > 1]
         if straddling:
             example = first[straddling[0]].id if kind != "group" else straddling[0][1]
-            findings.append(f"{len(straddling)} × {kind} on two sides of the split, for example {example}")
-    return findings
+            found[kind] = f"{len(straddling)} × {kind} on two sides of the split, for example {example}"
+    return found
 
 
 def write_split(path: Path, partitions: Sequence[Partition]) -> None:
@@ -141,6 +172,8 @@ def write_split(path: Path, partitions: Sequence[Partition]) -> None:
 def apply_split(dataset: Dataset, path: Path) -> Dataset:
     """Return the dataset with each sample's split (and group) as a ``split.csv`` says.
 
+    Files that cannot be read were no part of the run that wrote it; here they move to the ledger.
+
     Raises
     ------
     SplitError
@@ -148,18 +181,20 @@ def apply_split(dataset: Dataset, path: Path) -> Dataset:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = {row["path"]: row for row in csv.DictReader(file)}
+            rows = {portable_id(row["path"] or ""): row for row in csv.DictReader(file)}
     except FileNotFoundError as exc:
         raise SplitError(f"no split file at {path}") from exc
     except (KeyError, UnicodeDecodeError, csv.Error) as exc:
         raise SplitError(f"{path} is not a split file: it needs the columns path and split") from exc
-    missing = [sample.id for sample in dataset.samples if sample.id not in rows]
-    if missing:
+    missing = dataset.subset(i for i, s in enumerate(dataset.samples) if s.id not in rows).verified()
+    if len(missing):
         raise SplitError(
-            f"{path} does not mention {len(missing)} of {len(dataset)} images, the first being {missing[0]}"
+            f"{path} does not mention {len(missing)} of {len(dataset)} images, "
+            f"the first being {missing.samples[0].id}"
         )
+    covered = dataset.without({entry.path: entry.reason for entry in missing.ledger})
     samples = []
-    for sample in dataset.samples:
+    for sample in covered.samples:
         row = rows[sample.id]
         split = (row.get("split") or "").lower()
         group = sample.group or row.get("group") or None
@@ -171,7 +206,7 @@ def apply_split(dataset: Dataset, path: Path) -> Dataset:
                 f"{path} gives {sample.id} the split {split!r}; accepted: {', '.join(SPLIT_FOLDERS)}"
             )
         samples.append(replace(sample, split=SPLIT_FOLDERS[split], group=group))
-    return replace(dataset, samples=tuple(samples))
+    return replace(covered, samples=tuple(samples))
 
 
 def _marked(part: Dataset, split: str) -> Dataset:

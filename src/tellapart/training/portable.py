@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -69,10 +70,10 @@ def export(
 def _export_int8(bundle: Bundle, out: Path, data: Dataset | None, force: bool, progress: Progress) -> Bundle:
     from tellapart.training.quantize import agreement, quantize
 
-    calibration, check, checked_on = _images(bundle, data)
+    calibration, check, checked_on = _images(bundle, data, progress)
     resize = bundle.card.preprocessing
     pixels = calibration.pixels(resize)
-    progress.say(f"calibrating on {len(pixels)} training images")
+    progress.say(f"calibrating on {len(pixels)} images")
     out.mkdir(parents=True, exist_ok=True)
     try:
         quantize(bundle.model_path, np.array_split(pixels, -(-len(pixels) // 8)), out / MODEL_FILE)
@@ -104,37 +105,51 @@ def _export_int8(bundle: Bundle, out: Path, data: Dataset | None, force: bool, p
     return Bundle.write(out, card, readme=render_model_card(card))
 
 
-def _images(bundle: Bundle, data: Dataset | None) -> tuple[Dataset, Dataset, str]:
+def _images(bundle: Bundle, data: Dataset | None, progress: Progress) -> tuple[Dataset, Dataset, str]:
     """Return images to calibrate with, others to check on, and what the latter are."""
-    train, val = (data.verified(), None) if data is not None else _run_images(bundle)
-    if val is not None and len(val):
+    train, val = _run_images(bundle, progress) if data is None else (data.verified(progress=progress), None)
+    if val is not None and len(train) and len(val):
         return evenly(train, N_CALIBRATION), evenly(val, N_CHECK), "validation images"
+    if len(train) < 2:
+        raise DataError(f"int8 needs two readable images or more to calibrate and check; found {len(train)}")
     half = min(N_CALIBRATION, len(train) // 2)
     calibration = evenly(train, half)
     chosen = {sample.id for sample in calibration.samples}
     rest = train.subset(i for i, sample in enumerate(train.samples) if sample.id not in chosen)
-    return calibration, evenly(rest, N_CHECK), "training images that did not calibrate"
+    whose = "training" if data is None else "given"
+    return calibration, evenly(rest, N_CHECK), f"{whose} images that did not calibrate"
 
 
-def _run_images(bundle: Bundle) -> tuple[Dataset, Dataset | None]:
-    """Return the run's training and validation images, from its split.csv and run.json."""
+def _run_images(bundle: Bundle, progress: Progress) -> tuple[Dataset, Dataset]:
+    """Return the run's training and validation images, as far as they are still where they were."""
     run = bundle.folder.parent
     if not (run / SPLIT_FILE).is_file() or not (run / "run.json").is_file():
         raise DataError(
             f"int8 needs images to calibrate with, and {bundle.folder} is not in a run folder; "
             "give labelled ones with --data"
         )
-    root = Path(json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]["root"])
-    with (run / SPLIT_FILE).open(encoding="utf-8", newline="") as file:
+    try:
+        root = Path(json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]["root"])
+        with (run / SPLIT_FILE).open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["split"] != "test"]
+        places = [_find(root, row["path"]) for row in rows]
         samples = tuple(
-            Sample(row["path"], root / row["path"], row["label"], row["split"] or "train")
-            for row in csv.DictReader(file)
+            Sample(row["path"], place, row["label"], row["split"] or "train")
+            for row, place in zip(rows, places, strict=True)
+            if place is not None
         )
-    gone = [sample.id for sample in samples if sample.split != "test" and not sample.path.is_file()]
-    if gone:
-        raise DataError(
-            f"{len(gone)} of the run's images are no longer at {root}, the first being {gone[0]}; "
-            "put them back, or give labelled images with --data"
-        )
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DataError(f"{run} is damaged ({exc!r}); give labelled images with --data") from exc
+    if len(samples) < len(rows):
+        gone = f"{len(rows) - len(samples)} of the run's {len(rows)} images"
+        if not samples:
+            raise DataError(f"{gone} are no longer at {root}; put them back, or give others with --data")
+        progress.say(f"{gone} are not found at {root} and left out")
     dataset = Dataset(samples, bundle.card.class_names, (), root)
     return dataset.where_split("train"), dataset.where_split("val")
+
+
+def _find(root: Path, sample_id: str) -> Path | None:
+    """Return where an image lies: ids are in Unicode's form NFC, names on disk may be in NFD."""
+    forms = (root / unicodedata.normalize(form, sample_id) for form in ("NFC", "NFD"))
+    return next((path for path in forms if path.is_file()), None)

@@ -21,14 +21,14 @@ from tellapart.training import account
 from tellapart.training.backbones import find_backbone, resolve_image_size
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import resolve_mode
-from tellapart.training.fitted import Learner, positive_class
+from tellapart.training.fitted import Learner, check_decision
 from tellapart.training.frozen import FrozenLearner
 from tellapart.training.package import package, versions
-from tellapart.training.partition import Partition, folds, partition, write_split
+from tellapart.training.partition import Partition, check_classes, folds, partition, write_split
 from tellapart.training.trial import Outcome, baselines, learn_and_test
 from tellapart.training.tuned import TunedLearner
 
-RECORD = "run.json"
+RECORD, CHECKPOINT = "run.json", "checkpoints/last.pt"
 
 MIN_PER_CLASS = 3
 """Usable images of each class: one each to learn from, to choose on and to test with."""
@@ -113,8 +113,7 @@ def train(
     _check_folder(folder, resume)
     started = time.perf_counter()
     dataset.check_trainable(MIN_PER_CLASS)
-    if len(dataset.class_names) == 2:
-        positive_class(dataset.class_names, config)
+    check_decision(dataset.class_names, config)
     received = dataset.grouped_by(config.group_by) if config.group_by else dataset
     mode, why = resolve_mode(config)
     progress.say(f"mode {mode} ({why})")
@@ -131,6 +130,7 @@ def train(
         if config.folds
         else [partition(used, config, needs_val=learner.needs_val)]
     )
+    check_classes(partitions, needs_val=learner.needs_val)
     for finding in account.findings(used, partitions):
         progress.say(f"note: {finding}")
     write_split(folder / "split.csv", partitions)
@@ -152,7 +152,7 @@ def train(
         **outcome.fitted.details,
         "temperature": outcome.fitted.choices.temperature,
         "chosen_on": outcome.fitted.choices.chosen_on,
-        "disjoint_by": account.disjoint_by(used, config),
+        "disjoint_by": account.disjoint_by(used, config, partitions),
     }
     if evaluation:
         facts = _facts(received, used, partitions, config, notes, details, outcome, bundle)
@@ -160,20 +160,21 @@ def train(
         evaluation.save(folder / "evaluation", facts=replace(facts, baselines=rivals), images=used.thumbnail)
     details["seconds"] = round(time.perf_counter() - started, 1)
     record = account.run_record("done", notes.command, config, details, used)
-    write_atomically(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    # A path that is not valid UTF-8 holds surrogates; escaped so, JSON reads them back.
+    write_atomically(folder / RECORD, text.encode("utf-8", "backslashreplace"))
     return Run(folder, evaluation, used, details)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    """Raise rather than write over a finished run."""
-    if (folder / RECORD).is_file():
-        status = json.loads((folder / RECORD).read_text(encoding="utf-8")).get("status")
-        if status == "done":
-            what = "there is nothing to resume" if resume else "it is not written over"
-            raise ConfigError(f"{folder} holds a finished run, {what}; choose another --out")
+    """Raise rather than write over a finished run, or one that can go on."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; --out takes a folder")
-    if (folder / "checkpoints").is_dir() and not resume:
+    if (folder / RECORD).is_file():  # the last file that a run writes
+        what = "there is nothing to resume" if resume else "it is not written over"
+        raise ConfigError(f"{folder} holds a finished run, {what}; choose another --out")
+    # Those of a k-fold lie in a folder per fold.
+    if not resume and (any(folder.glob(CHECKPOINT)) or any(folder.glob(f"*/{CHECKPOINT}"))):
         raise ConfigError(f"{folder} holds an interrupted run; go on with --resume, or choose another --out")
 
 
@@ -208,7 +209,7 @@ def _facts(
         flow=account.flow(received, used, partitions),
         skipped=used.ledger,
         partitions=account.partition_rows(partitions),
-        disjoint_by=account.disjoint_by(used, config),
+        disjoint_by=details["disjoint_by"],
         seed=config.seed,
         leakage=account.findings(used, partitions),
         leakage_scanned=True,

@@ -61,10 +61,23 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-def set_mode(network: nn.Module, *, head_only: bool) -> None:
-    """Switch to training mode; `head_only` keeps the body, with its batch statistics, as it is."""
+def set_mode(network: nn.Module, *, head_only: bool, keep_statistics: bool) -> None:
+    """Switch to training mode.
+
+    Parameters
+    ----------
+    head_only
+        Keep the body as it is.
+    keep_statistics
+        Keep the batch norms' pretrained statistics: those of a few small batches are worse, and would
+        change the features under a head that fits them.
+    """
     network.train()
     body = network.get_submodule("body")
     body.requires_grad_(not head_only)
     if head_only:
         body.eval()
+    elif keep_statistics:
+        for module in body.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

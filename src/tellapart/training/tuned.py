@@ -1,7 +1,7 @@
 """Fine-tune mode: the whole network learns, and validation images choose the epoch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from tellapart.data.images import Resize
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
 from tellapart.training.fitted import Choices, choose, evenly
+from tellapart.training.frozen import FrozenLearner
 
 if TYPE_CHECKING:
     import onnx
@@ -40,6 +41,9 @@ class TunedLearner:
         from tellapart.training.network import create_network
 
         assert val is not None
+        config = self.config
+        if name and config.tensorboard is not None:  # the folds' curves go side by side
+            config = replace(config, tensorboard=config.tensorboard / name)
         network = create_network(
             self.config.backbone,
             weights=self.config.weights,
@@ -48,11 +52,13 @@ class TunedLearner:
             dropout=self.config.dropout,
             seed=self.config.seed,
         )
+        if config.weights != "none" and config.head_start == "probe":
+            self._start_from_probe(network, train)
         result = finetune(
             network,
             train,
             val,
-            self.config,
+            config,
             self.resize,
             out=self.out / name if name else self.out,
             resume=self.resume,
@@ -66,6 +72,16 @@ class TunedLearner:
             "images_per_second": round(result.images_per_second, 1),
         }
         return TunedFitted(network, choices, self.config, self.resize, result.history, details)
+
+    def _start_from_probe(self, network: "Network", train: Dataset) -> None:
+        """Give the network the head that fits its frozen features."""
+        learner = FrozenLearner(
+            replace(self.config, mode="features", head="logistic"),
+            self.resize,
+            self.progress,
+            will_export=False,
+        )
+        network.set_head(learner.learn(learner.prepare(train), None, "").head)
 
 
 @dataclass(eq=False)
