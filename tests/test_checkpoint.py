@@ -66,7 +66,7 @@ def test_settings_that_do_not_change_what_is_learned_may_differ(saved):
 @pytest.mark.parametrize("kept", [0, 1, 100, -1])
 def test_a_truncated_checkpoint_is_told_plainly(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])
-    with pytest.raises(TrainingError, match=r"damaged.*leave --resume out") as caught:
+    with pytest.raises(TrainingError, match=r"damaged.*delete it to start anew") as caught:
         Checkpoint.load(saved, settings_of(TrainConfig(), data="abc"))
     assert "\n" not in str(caught.value)
 

@@ -21,7 +21,7 @@ def test_train_prints_figures_and_where_things_lie(photos, tmp_path, capsys):
     assert "accuracy" in printed.out
     assert str(tmp_path / "run" / "evaluation" / "report.html") in printed.out
     assert "2 files are not used" in printed.err
-    assert "benign/broken.jpg: not an image" in printed.err
+    assert "benign/broken.jpg: damaged" in printed.err
     assert "mode features (auto: no GPU" in printed.err
 
 

@@ -22,6 +22,9 @@ from tellapart.training.config import TrainConfig
 from tellapart.training.finetune import choose_device, finetune, predict_logits
 from tellapart.training.validation import validation_figures
 
+# One thread: as quick at this size, and the same rounding in this process and in those it starts.
+torch.set_num_threads(1)
+
 RESIZE = Resize(32)
 CONFIG = TrainConfig(
     epochs=4, batch_size=8, learning_rate=0.03, backbone_rate=0.5, workers=0, device="cpu", patience=None
@@ -170,7 +173,7 @@ def test_other_data_are_refused_and_a_new_run_forgets_the_old(parts, tmp_path):
 
 def test_patience_ends_training_and_the_best_epoch_stays(parts, tmp_path):
     # After the first epoch the rate is so high that validation can only get worse.
-    config = replace(CONFIG, learning_rate=[0.01] + [3.0] * 9, optimizer="sgd", patience=2)
+    config = replace(CONFIG, learning_rate=[0.01] + [0.6] * 9, optimizer="sgd", patience=2)
     result = finetune(TinyNetwork(), *parts, config, RESIZE, out=tmp_path)
 
     assert result.stopped_early

@@ -53,7 +53,7 @@ def test_the_exported_model_gives_the_figures_of_the_run(trained, photos):
         evaluation.predictions.y_prob, trained.evaluation.predictions.y_prob, atol=1e-5
     )
     parity = trained.model.card.parity
-    assert parity["n_images"] == 64
+    assert parity["n_images"] >= 64
     assert 0 <= parity["max_difference"] <= 1e-4
 
 

@@ -39,7 +39,8 @@ def scan_folder(root: Path) -> Scan:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise EmptyDataset(
-            f"{root} {what}; give a folder with one sub-folder of images per class, or a CSV or Parquet manifest"
+            f"{root} {what}; give a folder with one sub-folder of images per class, "
+            "or a .csv or .parquet manifest"
         )
     folders = [entry.name for entry in _visible(root) if _is_folder(entry)]
     has_splits = _are_split_folders(root, folders)

@@ -73,9 +73,13 @@ class FrozenNetwork:
 
             from tellapart.training.network import on_device
 
+            n_threads = torch.get_num_threads()
             # Beside the workers of the main pass more threads would only wait for a core.
             torch.set_num_threads(1)
-            return on_device(self.network(), "cpu")(pixels)
+            try:
+                return on_device(self.network(), "cpu")(pixels)
+            finally:
+                torch.set_num_threads(n_threads)
 
         return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
 
