@@ -15,7 +15,13 @@ SYNTHETIC = "The images are synthetic: drawn by a program. Nothing here says any
 
 
 def run_demo(
-    out: Path, *, n_lesions: int = 120, difficulty: float = 0.5, seed: int = 0, progress: Progress = SILENT
+    out: Path,
+    *,
+    n_lesions: int = 120,
+    difficulty: float = 0.5,
+    seed: int = 0,
+    image_size: int | None = None,
+    progress: Progress = SILENT,
 ) -> tuple["Run", Planted]:
     """Draw a small set of lesion-like images and train, evaluate and export a classifier of them.
 
@@ -25,6 +31,8 @@ def run_demo(
         New or empty folder; gets ``images/`` and ``run/``.
     n_lesions, difficulty, seed
         See `tellapart.data.lesions.write_lesions`.
+    image_size
+        Edge in pixels at which the network sees them; None takes its own.
 
     Raises
     ------
@@ -46,5 +54,6 @@ def run_demo(
         labelled_by="The program that drew them; one label is wrong on purpose.",
     )
     dataset = Dataset.from_manifest(planted.manifest)
-    run = train(dataset, TrainConfig(mode="features", seed=seed), out / "run", notes=notes, progress=progress)
+    config = TrainConfig(mode="features", image_size=image_size, seed=seed)
+    run = train(dataset, config, out / "run", notes=notes, progress=progress)
     return run, planted

@@ -52,7 +52,8 @@ class TunedLearner:
             dropout=self.config.dropout,
             seed=self.config.seed,
         )
-        if config.weights != "none" and config.head_start == "probe":
+        # A head cannot be cross-validated on a class's only image.
+        if config.weights != "none" and config.head_start == "probe" and min(train.counts.values()) > 1:
             self._start_from_probe(network, train)
         result = finetune(
             network,
