@@ -18,6 +18,7 @@ app = typer.Typer(
     name="tellapart",
     help="Tells images apart: a folder of pictures sorted by class in, an honest classifier out.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

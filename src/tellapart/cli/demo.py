@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli.terminal import Bars
-from tellapart.cli.terminal import out as terminal
+from tellapart.cli.terminal import Bars, tell
 
 
 def demo(
@@ -20,10 +19,10 @@ def demo(
 
     run, planted = run_demo(out, difficulty=difficulty, seed=seed, progress=Bars())
     show_run(run)
-    terminal.print(
+    tell(
         f"planted {len(planted.duplicates)} duplicates, {len(planted.mislabelled)} wrong label, "
         f"{len(planted.broken)} broken file: find them in the report"
     )
     example = next(iter(sorted((out / "images" / "malignant").glob("*.jpg"))))
-    terminal.print(f"next    tellapart predict {run.folder} {example}")
+    tell(f"next    tellapart predict {run.folder} {example}")
     return 0

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli.terminal import Bars, show_figures, show_skipped
-from tellapart.cli.terminal import out as terminal
+from tellapart.cli.terminal import Bars, show_figures, show_skipped, tell
 
 
 def evaluate(
@@ -45,9 +44,9 @@ def evaluate(
     evaluation.save(out, facts=facts, images=dataset.thumbnail)
     trained = [s for s in evaluation.predictions.skipped if s.reason == api.TRAINED_ON_IT]
     if trained:
-        terminal.print(f"{len(trained)} images that trained this model are left out")
+        tell(f"{len(trained)} images that trained this model are left out")
     show_skipped([s for s in evaluation.predictions.skipped if s.reason != api.TRAINED_ON_IT])
-    terminal.print(f"on {len(evaluation.predictions)} images:")
+    tell(f"on {len(evaluation.predictions)} images:")
     show_figures(evaluation.headline, FIGURES)
-    terminal.print(f"report  {out / 'report.html'}")
+    tell(f"report  {out / 'report.html'}")
     return 0

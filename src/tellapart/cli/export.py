@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tellapart.cli.terminal import Bars
-from tellapart.cli.terminal import out as terminal
+from tellapart.cli.terminal import Bars, tell
 
 
 def export(
@@ -30,11 +29,11 @@ def export(
     figures = bundle.card.quantisation
     if figures:
         change = figures["accuracy_int8"] - figures["accuracy_fp32"]
-        terminal.print(
+        tell(
             f"on {figures['n_checked']} {figures['checked_on']}: the same class on "
             f"{figures['top1_agreement']:.1%}, accuracy {figures['accuracy_fp32']:.1%} → "
             f"{figures['accuracy_int8']:.1%} ({change:+.1%})"
         )
     size = bundle.model_path.stat().st_size / 1e6
-    terminal.print(f"model   {bundle.folder} ({bundle.card.precision}, {size:.1f} MB)")
+    tell(f"model   {bundle.folder} ({bundle.card.precision}, {size:.1f} MB)")
     return 0

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tellapart.cli.terminal import out as terminal
-from tellapart.cli.terminal import printable
+from tellapart.cli.terminal import printable, tell
 from tellapart.errors import EmptyDataset
 
 if TYPE_CHECKING:
@@ -71,9 +70,9 @@ class _Table:
         """Print label, probability and path, or the reason."""
         path = printable(answer.source)
         if answer.probability is None:
-            terminal.print(f"{'-':<{self.width}}       -  {path}: {answer.reason}")
+            tell(f"{'-':<{self.width}}       -  {path}: {answer.reason}")
         else:
-            terminal.print(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}")
+            tell(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}")
 
     def end(self) -> None:
         """Print nothing."""

@@ -3,20 +3,33 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 if TYPE_CHECKING:
-    from tellapart.records import Skipped
+    from rich.console import Console
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+    from tellapart.records import Skipped
 
 MOST_SKIPPED = 10
 """Skipped files named on the terminal; all of them stand in run.json and the report."""
+
+
+def tell(text: str) -> None:
+    """Print one line of a result on standard output."""
+    print(text, flush=True)
+
+
+@cache
+def _err() -> "Console":
+    # rich takes a good part of a second to import, which `--help` need not wait for.
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _warn(text: str, style: str = "") -> None:
+    _err().print(text, style=style, markup=False)
 
 
 class Bars:
@@ -37,7 +50,7 @@ class Bars:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=err, transient=not err.is_terminal) as bars:
+        with Progress(*columns, console=_err(), transient=not _err().is_terminal) as bars:
             task = bars.add_task(f"{description:<22}", total=total, rate="")
 
             def advance(n: int) -> None:
@@ -49,12 +62,12 @@ class Bars:
 
     def say(self, message: str) -> None:
         """See `tellapart.progress.Progress.say`."""
-        err.print(escape(message))
+        _warn(message)
 
 
 def complain(message: str) -> None:
     """Print one problem on standard error."""
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    _warn(f"error: {message}", "red")
 
 
 def show_skipped(skipped: Sequence["Skipped"]) -> None:
@@ -62,27 +75,23 @@ def show_skipped(skipped: Sequence["Skipped"]) -> None:
     if not skipped:
         return
     files = "file is" if len(skipped) == 1 else "files are"
-    err.print(f"[yellow]{len(skipped)} {files} not used:[/]")
+    _warn(f"{len(skipped)} {files} not used:", "yellow")
     for entry in skipped[:MOST_SKIPPED]:
-        err.print(f"  {escape(printable(entry.path))}: {escape(entry.reason)}")
+        _warn(f"  {printable(entry.path)}: {entry.reason}")
     if len(skipped) > MOST_SKIPPED:
-        err.print(f"  … and {len(skipped) - MOST_SKIPPED} more; all are in the report")
+        _warn(f"  … and {len(skipped) - MOST_SKIPPED} more; all are in the report")
 
 
 def show_figures(figures: Mapping[str, float], names: Sequence[str]) -> None:
     """Print a table of figures with their intervals."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval")
+    tell(f"{'figure':<18} {'value':>6}  95 % interval")
     for name in names:
         if name not in figures:
             continue
         figure = figures[name]
         interval = getattr(figure, "ci95", None)
         shown = f"{interval[0]:.3f}–{interval[1]:.3f}" if interval else "not estimable"
-        table.add_row(name.replace("_", " ").replace("roc auc", "ROC AUC"), f"{figure:.3f}", shown)
-    out.print(table)
+        tell(f"{name.replace('_', ' ').replace('roc auc', 'ROC AUC'):<18} {figure:6.3f}  {shown}")
 
 
 def printable(text: str) -> str:

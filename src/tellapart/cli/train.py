@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tellapart.cli.terminal import Bars, show_figures, show_skipped
-from tellapart.cli.terminal import out as terminal
+from tellapart.cli.terminal import Bars, show_figures, show_skipped, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ FIGURES = (
     "ece",
 )
 
-_DATA, _NET, _FINE, _EVAL = "Data", "Network", "Fine-tuning", "Evaluation"
-
 
 def train(
     data: Annotated[
@@ -36,101 +33,77 @@ def train(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")],
     mode: Annotated[
         Literal["auto", "features", "finetune"],
-        typer.Option(help="auto: features without a GPU, finetune with one.", rich_help_panel=_NET),
+        typer.Option(help="auto: features without a GPU, finetune with one."),
     ] = "auto",
     backbone: Annotated[
         str | None,
-        typer.Option(
-            help="efficientnet_lite0, resnet18, any torchvision name, timm:NAME.", rich_help_panel=_NET
-        ),
+        typer.Option(help="efficientnet_lite0, resnet18, any torchvision name, timm:NAME."),
     ] = None,
-    weights: Annotated[
-        str, typer.Option(help="imagenet, none, or a .safetensors/.pth file.", rich_help_panel=_NET)
-    ] = "imagenet",
-    image_size: Annotated[
-        int | None, typer.Option(help="Edge in pixels; default the network's own.", rich_help_panel=_NET)
-    ] = None,
+    weights: Annotated[str, typer.Option(help="imagenet, none, or a .safetensors/.pth file.")] = "imagenet",
+    image_size: Annotated[int | None, typer.Option(help="Edge in pixels; default the network's own.")] = None,
     fit: Annotated[
         Literal["squash", "crop"],
-        typer.Option(
-            help="Make images square by scaling both edges, or a centre crop.", rich_help_panel=_NET
-        ),
+        typer.Option(help="Make images square by scaling both edges, or a centre crop."),
     ] = "squash",
-    head: Annotated[
-        Literal["logistic", "svm"], typer.Option(help="The head over features.", rich_help_panel=_NET)
-    ] = "logistic",
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(rich_help_panel=_NET)] = "auto",
+    head: Annotated[Literal["logistic", "svm"], typer.Option(help="The head over features.")] = "logistic",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option()] = "auto",
     balance: Annotated[
         bool,
-        typer.Option("--balance", help="Weigh classes inversely to their frequency.", rich_help_panel=_DATA),
+        typer.Option("--balance", help="Weigh classes inversely to their frequency."),
     ] = False,
-    test_size: Annotated[float, typer.Option(help="Part held out for testing.", rich_help_panel=_DATA)] = 0.2,
+    test_size: Annotated[float, typer.Option(help="Part held out for testing.")] = 0.2,
     split: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A split.csv of an earlier run.", rich_help_panel=_DATA),
+        typer.Option(metavar="FILE", help="A split.csv of an earlier run."),
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option(help="Manifest column (patient, lesion) kept on one side.", rich_help_panel=_DATA),
+        typer.Option(help="Manifest column (patient, lesion) kept on one side."),
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option(metavar="NEW=OLD,OLD", help="Join classes; may be repeated.", rich_help_panel=_DATA),
+        typer.Option(metavar="NEW=OLD,OLD", help="Join classes; may be repeated."),
     ] = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Cross-validate instead of one held-out set.", rich_help_panel=_DATA)
-    ] = None,
-    seed: Annotated[int, typer.Option(rich_help_panel=_DATA)] = 0,
-    epochs: Annotated[int | None, typer.Option(rich_help_panel=_FINE)] = None,
-    batch_size: Annotated[int | None, typer.Option(rich_help_panel=_FINE)] = None,
+    folds: Annotated[int | None, typer.Option(help="Cross-validate instead of one held-out set.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[
         str | None,
-        typer.Option(help="Peak rate, or one per epoch: 0.05*7,0.005*7,0.0005", rich_help_panel=_FINE),
+        typer.Option(help="Peak rate, or one per epoch: 0.05*7,0.005*7,0.0005"),
     ] = None,
-    optimizer: Annotated[Literal["adamw", "sgd"], typer.Option(rich_help_panel=_FINE)] = "adamw",
-    momentum: Annotated[float | None, typer.Option(rich_help_panel=_FINE)] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="L2.", rich_help_panel=_FINE)] = None,
-    dropout: Annotated[float | None, typer.Option(rich_help_panel=_FINE)] = None,
-    label_smoothing: Annotated[float | None, typer.Option(rich_help_panel=_FINE)] = None,
+    optimizer: Annotated[Literal["adamw", "sgd"], typer.Option()] = "adamw",
+    momentum: Annotated[float | None, typer.Option()] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="L2.")] = None,
+    dropout: Annotated[float | None, typer.Option()] = None,
+    label_smoothing: Annotated[float | None, typer.Option()] = None,
     backbone_rate: Annotated[
-        float | None, typer.Option(help="Pretrained layers' rate, part of the head's.", rich_help_panel=_FINE)
+        float | None, typer.Option(help="Pretrained layers' rate, part of the head's.")
     ] = None,
     head_start: Annotated[
         Literal["probe", "random"],
-        typer.Option(
-            help="Start from the head that fits the frozen features, or anew.", rich_help_panel=_FINE
-        ),
+        typer.Option(help="Start from the head that fits the frozen features, or anew."),
     ] = "probe",
-    head_epochs: Annotated[
-        int | None, typer.Option(help="Epochs in which only the head learns.", rich_help_panel=_FINE)
-    ] = None,
-    warmup_epochs: Annotated[int | None, typer.Option(rich_help_panel=_FINE)] = None,
+    head_epochs: Annotated[int | None, typer.Option(help="Epochs in which only the head learns.")] = None,
+    warmup_epochs: Annotated[int | None, typer.Option()] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Epochs without progress before stopping; 0 never.", rich_help_panel=_FINE),
+        typer.Option(help="Epochs without progress before stopping; 0 never."),
     ] = None,
-    augment: Annotated[
-        Literal["none", "light", "standard", "strong"], typer.Option(rich_help_panel=_FINE)
-    ] = "standard",
-    val_size: Annotated[
-        float | None, typer.Option(help="Part of the rest held out for choosing.", rich_help_panel=_FINE)
-    ] = None,
-    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", rich_help_panel=_FINE)] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run.", rich_help_panel=_FINE)
-    ] = False,
+    augment: Annotated[Literal["none", "light", "standard", "strong"], typer.Option()] = "standard",
+    val_size: Annotated[float | None, typer.Option(help="Part of the rest held out for choosing.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     positive: Annotated[
         str | None,
-        typer.Option(help="Of two classes the positive one; default the last.", rich_help_panel=_EVAL),
+        typer.Option(help="Of two classes the positive one; default the last."),
     ] = None,
     target_sensitivity: Annotated[
         float | None,
-        typer.Option(help="Choose the threshold that reaches it on validation data.", rich_help_panel=_EVAL),
+        typer.Option(help="Choose the threshold that reaches it on validation data."),
     ] = None,
-    intended_use: Annotated[str, typer.Option(help="A sentence for the report.", rich_help_panel=_EVAL)] = "",
-    labelled_by: Annotated[
-        str, typer.Option(help="Who gave the labels, for the report.", rich_help_panel=_EVAL)
-    ] = "",
+    intended_use: Annotated[str, typer.Option(help="A sentence for the report.")] = "",
+    labelled_by: Annotated[str, typer.Option(help="Who gave the labels, for the report.")] = "",
     workers: Annotated[int | None, typer.Option(help="Threads that decode images.")] = None,
 ) -> int:
     """Train a classifier on DATA; write RUN/model and RUN/evaluation."""
@@ -163,14 +136,14 @@ def show_run(run: "Run") -> None:
     """Print what a run found and where it lies."""
     show_skipped(run.dataset.ledger)
     if run.evaluation is None:
-        terminal.print("no test set was named in the data: test with `tellapart evaluate RUN DATA --out DIR`")
+        tell("no test set was named in the data: test with `tellapart evaluate RUN DATA --out DIR`")
     else:
         n = len(run.evaluation.predictions)
-        terminal.print(f"on {n} test images that the model never saw:")
+        tell(f"on {n} test images that the model never saw:")
         show_figures(run.evaluation.headline, FIGURES)
-        terminal.print(f"report  {run.folder / 'evaluation' / 'report.html'}")
-    terminal.print(f"model   {run.folder / 'model'}")
-    terminal.print(f"took    {run.details['seconds']:.0f} s")
+        tell(f"report  {run.folder / 'evaluation' / 'report.html'}")
+    tell(f"model   {run.folder / 'model'}")
+    tell(f"took    {run.details['seconds']:.0f} s")
 
 
 def _rates(text: str) -> float | list[float]:

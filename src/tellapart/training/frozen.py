@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tellapart.training.network import Network
 
 
-N_REFERENCE = 72
+N_REFERENCE = 64
 """Images that go through torch: a few more than are compared, as some may prove unreadable."""
 
 
@@ -69,17 +69,9 @@ class FrozenNetwork:
         """Return the readable images and the features that torch itself gives of them, on the CPU."""
 
         def by_torch(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            import torch
-
             from tellapart.training.network import on_device
 
-            n_threads = torch.get_num_threads()
-            # Beside the workers of the main pass more threads would only wait for a core.
-            torch.set_num_threads(1)
-            try:
-                return on_device(self.network(), "cpu")(pixels)
-            finally:
-                torch.set_num_threads(n_threads)
+            return on_device(self.network(), "cpu")(pixels)
 
         return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
 
@@ -124,20 +116,20 @@ class FrozenLearner:
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
         self._frozen = FrozenNetwork(self.config, self.resize)
-        featurizer = self._featurizer()
-        if self.will_export:
-            # Importing torch takes seconds, so the images that will prove the export go through it meanwhile.
-            pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
-            self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
-            pool.shutdown(wait=False)
         dataset, self._features = featurise(
             dataset,
-            featurizer,
+            self._featurizer(),
             self.resize,
             self._frozen.key,
             workers=self.config.workers,
             progress=self.progress,
         )
+        if self.will_export:
+            # Importing torch takes seconds; the images that will prove the export go through it while the
+            # head is fitted. (Beside the pass above it would only slow that down: every core is busy.)
+            pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+            self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
+            pool.shutdown(wait=False)
         return dataset
 
     def learn(self, train: Dataset, val: Dataset | None, name: str) -> "FrozenFitted":

@@ -1,0 +1,24 @@
+"""A featurizer in ONNX whose answers can be worked out by hand."""
+
+import onnx
+from onnx import TensorProto, helper
+
+
+def mean_colour_featurizer(image_size: int | str = "size") -> onnx.ModelProto:
+    """The mean red, green and blue of each picture, over 255: features of shape (n, 3)."""
+    shape = ["n", image_size, image_size, 3]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["floats", "axes"], ["mean"], keepdims=0),
+            helper.make_node("Div", ["mean", "white"], ["features"]),
+        ],
+        "mean colour",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
+            helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

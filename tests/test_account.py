@@ -1,0 +1,146 @@
+"""What report and run.json say of data and split: numbers that add up, and claims that are true."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from made_up import made_up
+from tellapart.data.dataset import Dataset
+from tellapart.records import Skipped
+from tellapart.training import account
+from tellapart.training.config import TrainConfig
+from tellapart.training.partition import FOLD, Partition, folds
+
+CONFIG = TrainConfig()
+
+
+def part_pair(*, groups=(("p", "q"), ("r", "s")), contents=(("1", "2"), ("3", "4")), metadata=(None, None)):
+    train, test = (
+        made_up("ab", groups=g, contents=c, metadata=m)
+        for g, c, m in zip(groups, contents, metadata, strict=True)
+    )
+    return Dataset((*train.samples, *test.samples), ("a", "b")), [Partition(train, None, test)]
+
+
+def test_the_flow_adds_up_from_received_to_parts():
+    dataset = made_up("aaabbbb")
+    received = Dataset(dataset.samples, ("a", "b"), (Skipped("x.txt", "not an image"),))
+    used = received.without({"a/000": "empty file"})
+    one = Partition(used.subset(range(4)), None, used.subset([4, 5]))
+    steps = account.flow(received, used, [one])
+    assert steps == [
+        ("files found", 8),
+        ("not usable (listed below)", -2),
+        ("used", 6),
+        ("training", 4),
+        ("test", 2),
+    ]
+    assert ("not usable (listed below)", 0) not in account.flow(dataset, dataset, [one])
+
+
+def test_the_flow_of_a_k_fold_ends_in_its_folds():
+    dataset = made_up("aaaabbbb")
+    steps = account.flow(dataset, dataset, folds(dataset, TrainConfig(folds=2), needs_val=False))
+    assert steps[-2:] == [("fold 1", 4), ("fold 2", 4)]
+
+
+def test_rows_count_images_groups_and_classes():
+    _, partitions = part_pair(groups=(("p", "p"), ("r", "s")))
+    assert account.partition_rows(partitions) == [
+        {"split": "training", "images": 2, "groups": 1, "a": 1, "b": 1},
+        {"split": "test", "images": 2, "groups": 2, "a": 1, "b": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "claim", "found"),
+    [
+        ({}, "lesion and file content", []),
+        ({"groups": ((None, None),) * 2}, "file content", []),
+        ({"groups": (("p", "q"), ("q", "s"))}, "file content", ["1 × group on two sides"]),
+        (
+            {"contents": (("1", "2"), ("2", "4"))},
+            "lesion",
+            ["1 × identical file on two sides", "1 × identical files with different labels"],
+        ),
+        (
+            {"groups": (("p", "q"), ("p", "q")), "contents": (("1", "2"), ("1", "2"))},
+            "",
+            ["2 × group on two sides", "2 × identical file on two sides"],
+        ),
+    ],
+)
+def test_what_is_disjoint_is_claimed_and_what_leaks_is_told(options, claim, found):
+    dataset, partitions = part_pair(**options)
+    assert account.disjoint_by(dataset, TrainConfig(group_by="lesion"), partitions) == claim
+    said = account.findings(dataset, partitions)
+    for fragment in found:
+        assert any(line.startswith(fragment) for line in said), fragment
+    assert bool(said) == bool(found)
+    assert not any("stay on one side" in line for line in said)
+
+
+def test_copies_that_stay_on_one_side_are_only_counted():
+    train, test = made_up("aab", contents=["1", "1", "2"]), made_up("ab", contents=["3", "4"])
+    dataset = Dataset((*train.samples, *test.samples), ("a", "b"))
+    said = account.findings(dataset, [Partition(train, None, test)])
+    assert said == ["1 files are byte-for-byte copies of another; copies stay on one side"]
+
+
+def test_leaks_between_any_two_given_folds_are_found():
+    contents = ["1", "2", "3", "9", "4", "5", "6", "9", "7"]
+    fold_of = "112233132"  # the two copies lie in folds 2 and 3
+    dataset = made_up("aaaaabbbb", contents=contents, metadata=[{FOLD: fold} for fold in fold_of])
+    partitions = folds(dataset, TrainConfig(folds=3), needs_val=False)
+    assert account.disjoint_by(dataset, CONFIG, partitions) == ""
+    assert account.findings(dataset, partitions)[0].startswith("1 × identical file on two sides")
+
+
+def test_metadata_of_people_are_counted_and_ages_banded():
+    ages = ["5", "39.5", "40", "nan", "", "old"]
+    metadata = [
+        {"age": age, "image_type": str(i % 2), "site": f"site {i}", FOLD: "1"}
+        for i, age in enumerate(ages * 3)
+    ]
+    dataset = made_up("a" * 18, metadata=metadata)
+    table = account.demographics([Partition(dataset, None, None)])
+    assert table == {
+        "age": {
+            "training": {"00–19": 3, "20–39": 3, "40–59": 3, "not given": 6, "old": 3},
+        },
+        "image_type": {"training": {"0": 9, "1": 9}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [("age", "40–59"), ("Age (years)", "40–59"), ("patient_age", "40–59"), ("stage", "41"), ("Dosage", "41")],
+)
+def test_only_ages_are_banded(column, shown):
+    dataset = made_up("ab", metadata=[{column: "41"}, {column: ""}])
+    table = account.demographics([Partition(dataset, None, None)])
+    assert table == {column: {"training": {shown: 1, "not given": 1}}}
+
+
+def test_a_k_folds_table_counts_each_fold():
+    dataset = made_up("aaaabbbb", metadata=[{"sex": "fm"[i % 2]} for i in range(8)])
+    table = account.demographics(folds(dataset, TrainConfig(folds=2), needs_val=False))
+    assert set(table["sex"]) == {"fold 1", "fold 2"}
+    assert sum(n for fold in table["sex"].values() for n in fold.values()) == 8
+
+
+def test_the_record_of_a_run_is_json_with_everything_that_was_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = made_up("aabb").without({"a/000": "empty file"})
+    record = json.loads(
+        json.dumps(account.run_record("done", "tellapart train", CONFIG, {"mode": "x"}, dataset))
+    )
+    assert record["data"] == {
+        "root": str(Path(tmp_path).resolve()),
+        "n_samples": 3,
+        "counts": {"a": 1, "b": 2},
+        "ledger": [{"path": "a/000", "reason": "empty file"}],
+    }
+    assert (record["status"], record["mode"], record["config"]["seed"]) == ("done", "x", 0)
+    assert account.data_facts(dataset)["source"] == tmp_path.name
