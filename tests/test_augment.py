@@ -1,5 +1,7 @@
 """Augmented copies on disk: labelled and grouped with their originals, so that they never leak."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,3 +56,27 @@ def test_refusals(dataset, tmp_path):
         dataset.augment([np.fliplr], copies=0, out=tmp_path / "out")
     with pytest.raises(ConfigError, match="not empty"):
         dataset.augment([np.fliplr], copies=1, out=tmp_path / "data")
+
+
+def test_copies_of_images_above_the_manifest_or_elsewhere_stay_in_the_new_folder(tmp_path):
+    photos = write_class_folders(tmp_path / "photos", {"a": 1, "b": 1})
+    (tmp_path / "study").mkdir()
+    manifest = tmp_path / "study" / "manifest.csv"
+    manifest.write_text(f"path,label\n../photos/a/000.png,a\n{photos / 'b' / '000.png'},b\n")
+    before = sorted(tmp_path.rglob("*.png"))
+    bigger = Dataset.from_manifest(manifest).augment([np.fliplr], copies=1, out=tmp_path / "out")
+    made = sorted(set(tmp_path.rglob("*.png")) - set(before))
+    assert len(made) == 2
+    assert made == sorted(sample.path for sample in bigger.samples[2:])
+    assert all(path.is_relative_to(tmp_path / "out") for path in made)
+
+
+def test_copies_stay_with_their_original_when_another_column_groups(dataset, tmp_path):
+    samples = [
+        replace(s, metadata={"patient": "p1" if i == 0 else ""}) for i, s in enumerate(dataset.samples)
+    ]
+    grouped = replace(dataset, samples=tuple(samples)).augment([np.fliplr], 1, tmp_path / "out")
+    for seed in range(5):
+        train, test = grouped.split(0.4, group_by="patient", seed=seed)
+        originals = [{s.id.split("~")[0] for s in part.samples} for part in (train, test)]
+        assert not originals[0] & originals[1]

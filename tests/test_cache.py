@@ -40,3 +40,10 @@ def test_the_file_is_plain_sqlite(fresh_cache):
     ContentCache("plain").put([("a", b"1")])
     with sqlite3.connect(fresh_cache / "plain.sqlite") as connection:
         assert connection.execute("SELECT sha256 FROM content").fetchall() == [("a",)]
+
+
+def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match="set TELLAPART_CACHE to another folder"):
+        ContentCache("features")

@@ -8,7 +8,8 @@ import pytest
 
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
-from tellapart.errors import DataError, TooFewImages
+from tellapart.data.images import Resize
+from tellapart.errors import ConfigError, DataError, TooFewImages
 
 
 @pytest.fixture
@@ -121,3 +122,42 @@ def test_a_thumbnail_is_a_small_jpeg(folder):
     dataset = Dataset.from_folder(folder)
     assert dataset.thumbnail(dataset.samples[0].id).startswith(b"\xff\xd8")
     assert dataset.thumbnail("nobody.png") is None
+
+
+def test_a_sample_without_a_value_keeps_the_group_that_it_has(folder):
+    rows = [
+        {"path": "cat/000.png", "label": "cat", "group": "g1", "patient": "p1"},
+        {"path": "cat/001.png", "label": "cat", "group": "g2", "patient": ""},
+        {"path": "dog/000.png", "label": "dog", "group": "", "patient": ""},
+    ]
+    dataset = Dataset.from_dataframe(pd.DataFrame(rows), folder).grouped_by("patient")
+    assert [sample.group for sample in dataset.samples] == ["p1", "g2", None]
+    assert dataset.groups == ("p1", "g2", "=dog/000.png")
+    assert dataset.grouped_by("group") is dataset
+
+
+def test_grouping_by_groups_that_are_not_there(folder):
+    with pytest.raises(DataError, match="no metadata column 'group'"):
+        Dataset.from_folder(folder).grouped_by("group")
+
+
+@pytest.mark.parametrize("test_size", [0, 1, 1.5, -0.1, float("nan")])
+def test_a_part_is_more_than_nothing_and_less_than_all(folder, test_size):
+    with pytest.raises(ConfigError, match=r"test_size is .* a part between 0 and 1"):
+        Dataset.from_folder(folder).split(test_size)
+
+
+def test_pixels_come_in_order_and_a_file_that_is_gone_is_named(folder):
+    dataset = Dataset.from_folder(folder)
+    pixels = dataset.pixels(Resize(32))
+    assert (pixels.shape, pixels.dtype) == ((20, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(dataset.subset([7]).pixels(Resize(32))[0], pixels[7])
+    (folder / "dog" / "003.png").unlink()
+    with pytest.raises(DataError, match=r"003\.png can no longer be read: no such file"):
+        dataset.pixels(Resize(32))
+
+
+def test_joined_classes_stay_known_where_a_part_has_none_of_them(tmp_path):
+    folder = write_class_folders(tmp_path, {"mel": 2, "bcc": 2, "nv": 2})
+    part = Dataset.from_folder(folder).subset([4, 5]).merged({"malignant": ["mel", "bcc"]})
+    assert part.class_names == ("malignant", "nv")

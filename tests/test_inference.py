@@ -1,10 +1,14 @@
 """The classifier over onnxruntime: the same answer by path, bytes, folder and pixels."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 import tellapart as ta
 from pictures import write_class_folders
+from tellapart import inference
 from tellapart.data.images import load_pixels
 from tellapart.errors import BundleError, ClassMismatch, EmptyDataset, UnreadableImage
 
@@ -78,8 +82,6 @@ def test_images_that_trained_the_model_are_left_out(trained, photos):
     ],
 )
 def test_a_damaged_bundle_is_one_clear_error(trained, photos, tmp_path, damage, message):
-    import shutil
-
     folder = shutil.copytree(trained.folder / "model", tmp_path / "model")
     damage(folder)
     with pytest.raises(BundleError, match=message):
@@ -107,3 +109,33 @@ def test_a_fine_model_is_tested_with_joined_classes(tmp_path):
     assert evaluation.predictions.class_names == ("benign", "malignant")
     np.testing.assert_allclose(evaluation.predictions.y_prob[:, 1], fine[:, 0] + fine[:, 1], atol=1e-5)
     assert evaluation.threshold.chosen_on == "default"
+
+
+def test_threads_share_one_engine(trained, photos, monkeypatch):
+    built = []
+
+    class Counted(inference.Engine):
+        def __init__(self, *arguments, **keywords):
+            built.append(keywords)
+            super().__init__(*arguments, **keywords)
+
+    monkeypatch.setattr(inference, "Engine", Counted)
+    monkeypatch.setattr("tellapart.data.reader.n_cores", lambda: 8)
+    model = ta.load(trained.folder)
+    assert len(list(model.stream(sorted((photos / "malignant").glob("*.png"))))) == 40
+    assert built == [{"threads": 1}]
+
+
+def test_a_dataset_may_lack_a_class_of_the_model(model, trained, photos, tmp_path):
+    only = write_class_folders(tmp_path / "data", {"benign": 6}, seed=3)
+    evaluation = ta.evaluate(model, ta.Dataset.from_folder(only))
+    assert evaluation.confusion_matrix.sum(axis=1).tolist() == [6, 0]
+    assert np.isnan(evaluation.headline["sensitivity"])
+    evaluation.save(tmp_path / "evaluation")
+    assert json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["sensitivity"]["value"] is None
+
+
+def test_a_split_file_of_another_program_beside_a_model_is_no_obstacle(trained, photos, tmp_path):
+    shutil.copytree(trained.folder / "model", tmp_path / "model")
+    (tmp_path / "split.csv").write_text("image,part\nbenign/000.png,train\n")
+    assert len(ta.evaluate(tmp_path / "model", ta.Dataset.from_folder(photos)).predictions) == 80

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -65,3 +66,14 @@ def test_bad_files_come_back_with_a_reason(tmp_path):
     assert (gone.sha256, gone.reason) == ("", "no such file or directory")
     assert fetch(gone.sample)[2] == "no such file or directory"
     assert hash_file(gone.sample) == ""
+
+
+def test_names_and_sizes_that_no_picture_has_are_reasons_too(tmp_path, monkeypatch):
+    no_name = Sample("z", Path("zero\0byte.png"), "a")
+    assert "null" in fetch(no_name)[2]
+    assert hash_file(no_name) == ""
+    (tmp_path / "large.tif").write_bytes(b"x" * 100)
+    monkeypatch.setattr("tellapart.data.reader.MAX_BYTES", 99)
+    large = read(Sample("large.tif", tmp_path / "large.tif", "a"), Resize(32))
+    assert large.pixels is None
+    assert "shrink it first" in large.reason

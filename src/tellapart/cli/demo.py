@@ -11,7 +11,7 @@ from tellapart.cli.terminal import Bars, tell
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")] = Path("tellapart-demo"),
     difficulty: Annotated[float, typer.Option(help="0 (easy) to 1 (hopeless).")] = 0.5,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> int:
     """Run the whole pipeline on images that it draws itself, offline."""
     from tellapart.cli.train import show_run

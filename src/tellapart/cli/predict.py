@@ -4,7 +4,8 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,8 +33,10 @@ def predict(
     writers: dict[str, type[_Table | _Json | _Csv]] = {"table": _Table, "json": _Json, "csv": _Csv}
     write = writers[format](classifier.class_names)
     n_unreadable = 0
+    # Folders are listed before the first answer: one without images must not cost the answers to others.
+    paths = [_paths(image) for image in images]
     write.start()
-    for answer in classifier.stream(_paths(images)):
+    for answer in classifier.stream(chain.from_iterable(paths)):
         n_unreadable += answer.reason is not None
         write.row(answer)
         sys.stdout.flush()
@@ -41,20 +44,18 @@ def predict(
     return 1 if n_unreadable else 0
 
 
-def _paths(images: Sequence[str]) -> Iterator[str]:
-    """Yield the paths of files, of the images in folders, and of the lines of standard input."""
+def _paths(image: str) -> Iterable[str]:
+    """Return the path of a file, those of the images in a folder, or the lines of standard input as they come."""
     from tellapart.data.scan import images_below
 
-    for image in images:
-        if image == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        elif Path(image).is_dir():
-            found = images_below(Path(image))
-            if not found:
-                raise EmptyDataset(f"no images in the folder {image}")
-            yield from (os.fspath(path) for path in found)
-        else:
-            yield image
+    if image == "-":
+        return (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+    if not image or not Path(image).is_dir():
+        return [image]
+    found = images_below(Path(image))
+    if not found:
+        raise EmptyDataset(f"no images in the folder {image}")
+    return [os.fspath(path) for path in found]
 
 
 class _Table:

@@ -65,7 +65,7 @@ def train(
         typer.Option(metavar="NEW=OLD,OLD", help="Join classes; may be repeated."),
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate instead of one held-out set.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     epochs: Annotated[int | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[
@@ -73,22 +73,24 @@ def train(
         typer.Option(help="Peak rate, or one per epoch: 0.05*7,0.005*7,0.0005"),
     ] = None,
     optimizer: Annotated[Literal["adamw", "sgd"], typer.Option()] = "adamw",
-    momentum: Annotated[float | None, typer.Option()] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="L2.")] = None,
+    momentum: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="L2.")] = None,
     dropout: Annotated[float | None, typer.Option()] = None,
     label_smoothing: Annotated[float | None, typer.Option()] = None,
     backbone_rate: Annotated[
-        float | None, typer.Option(help="Pretrained layers' rate, part of the head's.")
+        float | None, typer.Option(min=0, max=1, help="Pretrained layers' rate, part of the head's.")
     ] = None,
     head_start: Annotated[
         Literal["probe", "random"],
         typer.Option(help="Start from the head that fits the frozen features, or anew."),
     ] = "probe",
-    head_epochs: Annotated[int | None, typer.Option(help="Epochs in which only the head learns.")] = None,
-    warmup_epochs: Annotated[int | None, typer.Option()] = None,
+    head_epochs: Annotated[
+        int | None, typer.Option(min=0, help="Epochs in which only the head learns.")
+    ] = None,
+    warmup_epochs: Annotated[int | None, typer.Option(min=0)] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Epochs without progress before stopping; 0 never."),
+        typer.Option(min=0, help="Epochs without progress before stopping; 0 never."),
     ] = None,
     augment: Annotated[Literal["none", "light", "standard", "strong"], typer.Option()] = "standard",
     val_size: Annotated[float | None, typer.Option(help="Part of the rest held out for choosing.")] = None,
@@ -104,7 +106,7 @@ def train(
     ] = None,
     intended_use: Annotated[str, typer.Option(help="A sentence for the report.")] = "",
     labelled_by: Annotated[str, typer.Option(help="Who gave the labels, for the report.")] = "",
-    workers: Annotated[int | None, typer.Option(help="Threads that decode images.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Threads that decode images.")] = None,
 ) -> int:
     """Train a classifier on DATA; write RUN/model and RUN/evaluation."""
     options = locals()

@@ -103,5 +103,5 @@ def hash_file(sample: Sample) -> str:
     try:
         with sample.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, ValueError):
         return ""
