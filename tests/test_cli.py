@@ -54,6 +54,14 @@ def test_predict_goes_on_after_a_bad_file_and_exits_1(trained, photos, capsys):
     assert ["error" in item for item in items] == [True, True, False]
 
 
+def test_an_empty_folder_is_told_before_the_first_answer(trained, photos, tmp_path, capsys):
+    images = [str(photos / "benign" / "000.png"), str(tmp_path)]
+    assert run(["predict", str(trained.folder), *images, "--format", "json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"no images in the folder {tmp_path}" in printed.err
+
+
 def test_export_prints_agreement(trained, tmp_path, capsys):
     arguments = [
         "export",
@@ -90,6 +98,9 @@ def test_merge_joins_classes(tmp_path, capsys):
         (["train", "{photos}"], 2, "--out"),
         (["train", "{photos}", "--out", "x", "--group-by", "patient"], 1, "no metadata column 'patient'"),
         (["train", "{photos}", "--out", "x", "--learning-rate", "fast"], 1, "learning rate 'fast'"),
+        (["train", "{photos}", "--out", "x", "--seed", "-1"], 2, "'--seed'"),
+        (["train", "{photos}", "--out", "x", "--group-by", "group"], 1, "no metadata column 'group'"),
+        (["train", "{photos}", "--out", "x", "--target-sensitivity", "95"], 1, "target_sensitivity is 95"),
         (["train", "{photos}", "--out", "x", "--weights", "gone.pth"], 1, "gone.pth"),
         (["train", "{photos}", "--out", "x", "--image-size", "100"], 1, "multiple of 32"),
         (["train", "{photos}", "--out", "x", "--split", "gone.csv"], 1, "no split file at gone.csv"),

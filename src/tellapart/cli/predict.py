@@ -45,7 +45,7 @@ def predict(
 
 
 def _paths(image: str) -> Iterable[str]:
-    """Return the path of a file, those of the images in a folder, or the lines of standard input as they come."""
+    """Return the path of a file, those of a folder's images, or the lines of standard input as they come."""
     from tellapart.data.scan import images_below
 
     if image == "-":
