@@ -9,7 +9,6 @@ from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.errors import ConfigError, TooFewImages
 from tellapart.inference import Engine
-from tellapart.training import frozen
 from tellapart.training.config import TrainConfig
 from tellapart.training.fitted import evenly
 from tellapart.training.frozen import FrozenLearner, FrozenNetwork
@@ -94,17 +93,16 @@ def test_a_head_for_comparison_only_is_proved_when_it_is_asked(prepared, folder)
     assert y_prob.shape == (10, 2)
 
 
-def test_files_that_cannot_be_read_are_no_witnesses(tmp_path, monkeypatch):
-    monkeypatch.setattr(frozen, "N_REFERENCE", 6)
+def test_files_that_cannot_be_read_are_no_witnesses(tmp_path):
     folder = write_class_folders(tmp_path / "data", {"a": 8, "b": 8})
     dataset = Dataset.from_folder(folder)
-    for sample in evenly(dataset, 6).samples[:3]:
+    for sample in dataset.samples[2:14:2]:
         sample.path.write_bytes(b"")
     learner = FrozenLearner(CONFIG, RESIZE)
     used = learner.prepare(dataset)
-    images, y_prob = learner.learn(used, None, "").witness(used, 5)
-    assert len(images) == len(y_prob) >= 5
-    assert {sample.id for sample in images.samples} <= {sample.id for sample in used.samples}
+    images, y_prob = learner.learn(used, None, "").witness(used, 64)
+    assert [sample.id for sample in images.samples] == [sample.id for sample in used.samples]
+    assert y_prob.shape == (10, 2)
 
 
 def test_a_class_with_one_image_cannot_be_cross_validated(prepared):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 N_REFERENCE = 64
-"""Images that go through torch: a few more than are compared, as some may prove unreadable."""
+"""Images that go through torch as well: as many as an export is compared on."""
 
 
 class FrozenNetwork:
@@ -111,6 +111,7 @@ class FrozenLearner:
         self.will_export = will_export
         self._features: Features | None = None
         self._frozen: FrozenNetwork | None = None
+        self._witnesses: Dataset | None = None
         self._reference: Future[tuple[Dataset, Features]] | None = None
 
     def prepare(self, dataset: Dataset) -> Dataset:
@@ -124,18 +125,20 @@ class FrozenLearner:
             workers=self.config.workers,
             progress=self.progress,
         )
-        if self.will_export:
-            # Importing torch takes seconds; the images that will prove the export go through it while the
-            # head is fitted. (Beside the pass above it would only slow that down: every core is busy.)
-            pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
-            self._reference = pool.submit(self._frozen.torch_features, evenly(dataset, N_REFERENCE))
-            pool.shutdown(wait=False)
+        self._witnesses = evenly(dataset, N_REFERENCE)
         return dataset
 
     def learn(self, train: Dataset, val: Dataset | None, name: str) -> "FrozenFitted":
         """Fit the head; choose temperature and threshold on `val`, else out of fold."""
         assert self._features is not None
         assert self._frozen is not None
+        assert self._witnesses is not None
+        if self.will_export and self._reference is None:
+            # Importing torch takes seconds; the images that will prove the export go through it while the
+            # head is fitted. (Beside the features' pass it would only slow that down: every core is busy.)
+            pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+            self._reference = pool.submit(self._frozen.torch_features, self._witnesses)
+            pool.shutdown(wait=False)
         fitted = fit_head(
             self._features.of(train),
             train.targets,
@@ -188,9 +191,10 @@ class FrozenFitted:
 
     def witness(self, dataset: Dataset, n_images: int) -> tuple[Dataset, NDArray[np.float64]]:
         """See `Fitted.witness`."""
-        images, features = self.reference.result() if self.reference else (dataset.subset(()), self.features)
-        if len(images) < min(n_images, len(dataset)):  # too many of those chosen could not be read
+        if self.reference is None:
             images, features = self.frozen.torch_features(evenly(dataset, n_images))
+        else:
+            images, features = self.reference.result()
         return images, softmax(_logits(self.head, features.of(images)), self.choices.temperature)
 
     def graph(self, class_names: Sequence[str]) -> "onnx.ModelProto":
