@@ -1,6 +1,7 @@
 """TrainConfig: defaults, checks and what it says of itself."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,11 +33,20 @@ def test_the_default_rate_depends_on_the_optimizer():
         ({"augment": "wild"}, "augment is 'wild'"),
         ({"folds": 1}, "folds is 1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"seed": -1}, "seed is -1; it must be a number from 0"),
+        ({"patience": 0}, "patience is 0"),
+        ({"momentum": 1.5}, "momentum is 1.5"),
+        ({"backbone_rate": 0}, "backbone_rate is 0; it must be above 0, at most 1"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_accepted(setting, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**setting)
+
+
+def test_a_path_may_name_the_weights():
+    settings = TrainConfig(weights=Path("net.pth")).to_dict()
+    assert json.loads(json.dumps(settings))["weights"] == "net.pth"
 
 
 def test_settings_are_json_even_with_pipelines():

@@ -24,6 +24,20 @@ _CHOICES = {
     "head_start": ("probe", "random"),
 }
 
+_LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "image_size": 32,
+    "folds": 2,
+    "patience": 1,
+    "seed": 0,
+    "workers": 0,
+    "weight_decay": 0,
+    "head_epochs": 0,
+    "warmup_epochs": 0,
+}
+"""The smallest values that are accepted; None, where a setting may be None, is not looked at."""
+
 _FINETUNE_ONLY = (
     "epochs",
     "batch_size",
@@ -143,14 +157,16 @@ class TrainConfig:
         if isinstance(self.augment, str):
             policies = ("none", "light", "standard", "strong")
             _check(self.augment in policies, "augment", f"one of {', '.join(policies)}", self.augment)
-        for name in ("epochs", "batch_size"):
-            _check(getattr(self, name) >= 1, name, "a whole number from 1", getattr(self, name))
+        # Paths are welcome where a text is wanted; run.json holds text.
+        object.__setattr__(self, "weights", str(self.weights))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            _check(value is None or value >= least, name, f"a number from {least}", value)
         for name in ("test_size", "val_size"):
             _check(0 < getattr(self, name) < 1, name, "a part between 0 and 1", getattr(self, name))
-        for name in ("dropout", "label_smoothing"):
+        for name in ("dropout", "label_smoothing", "momentum"):
             _check(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1", getattr(self, name))
-        _check(self.image_size is None or self.image_size >= 32, "image_size", "at least 32", self.image_size)
-        _check(self.folds is None or self.folds >= 2, "folds", "a whole number from 2", self.folds)
+        _check(0 < self.backbone_rate <= 1, "backbone_rate", "above 0, at most 1", self.backbone_rate)
         rates = self.learning_rates
         _check(all(rate > 0 for rate in rates), "learning_rate", "numbers above 0", self.learning_rate)
         if self.has_rate_per_epoch:

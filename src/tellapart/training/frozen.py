@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.evaluation.calibration import softmax
+from tellapart.inference import CHUNK
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import device_name
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from tellapart.training.network import Network
 
+
+GPU_CHUNK = 64
+"""Images per call on a GPU, which small calls would leave idle."""
 
 N_REFERENCE = 64
 """Images that go through torch as well: as many as an export is compared on."""
@@ -117,11 +121,13 @@ class FrozenLearner:
     def prepare(self, dataset: Dataset) -> Dataset:
         """Compute the features of all images; no label is used, so test images may be among them."""
         self._frozen = FrozenNetwork(self.config, self.resize)
+        on_cpu = device_name(self.config) == "cpu"
         dataset, self._features = featurise(
             dataset,
             self._featurizer(),
             self.resize,
             self._frozen.key,
+            chunk_size=CHUNK if on_cpu else GPU_CHUNK,
             workers=self.config.workers,
             progress=self.progress,
         )
