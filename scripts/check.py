@@ -21,7 +21,19 @@ CHECKS = (
     ("lint", ["ruff", "check", "."]),
     ("types", ["mypy"]),
     ("import contracts", ["importlinter.cli"]),
-    ("tests", ["pytest", "--cov", "--cov-report=term:skip-covered", "--durations=10"]),
+    (
+        "tests",
+        [
+            "pytest",
+            "-n",
+            "auto",
+            "--dist",
+            "loadfile",
+            "--cov",
+            "--cov-report=term:skip-covered",
+            "--durations=10",
+        ],
+    ),
 )
 
 
