@@ -54,7 +54,7 @@ IMGAUG = make_fake("imgaug", __call__=lambda self, *, image: mirror(image))
         lambda pixels: mirror(pixels) / 255,
         lambda pixels: mirror(pixels).astype(np.float32) / 255,
     ],
-    ids=str,
+    ids=pipeline_name,
 )
 def test_every_kind_of_transform_becomes_a_function_of_pixels(transform):
     result = as_pipeline(transform)(PIXELS)
