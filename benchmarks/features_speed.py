@@ -48,14 +48,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path, help="folder per class, or a manifest")
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
+    parser.add_argument("--weights", default="imagenet", help="`none` where they cannot be had: as fast")
     parser.add_argument("--limit", type=int, help="use so many images only")
     options = parser.parse_args()
     print(machine_line("onnxruntime", "torch", "numpy"))
     with tempfile.TemporaryDirectory(prefix="tellapart-") as name:
-        measure(options.data, options.backbone, options.limit, Path(name))
+        measure(options.data, options.backbone, options.weights, options.limit, Path(name))
 
 
-def measure(data: Path, backbone: str, limit: int | None, folder: Path) -> None:
+def measure(data: Path, backbone: str, weights: str, limit: int | None, folder: Path) -> None:
     """Print the table of one network on one set of images."""
     dataset = Dataset.load(data)
     if limit:
@@ -63,15 +64,15 @@ def measure(data: Path, backbone: str, limit: int | None, folder: Path) -> None:
         data = write_manifest(dataset, folder / "some.csv")
     n_images = len(dataset)
     os.environ["TELLAPART_CACHE"] = str(folder / "cache")
-    graph, size = prepare(backbone)
+    graph, size = prepare(backbone, weights)
 
     engine = Engine(graph, threads=1)
     rates = {n: CALIBRATION_IMAGES / bare_seconds(engine, size, CALIBRATION_IMAGES, n) for n in BATCH_SIZES}
     batch_size = max(BATCH_SIZES, key=rates.__getitem__)
     bare = bare_seconds(engine, size, n_images // 2, batch_size)
-    cold = train(data, backbone, folder / "cold")
+    cold = train(data, backbone, weights, folder / "cold")
     bare += bare_seconds(engine, size, n_images - n_images // 2, batch_size)
-    warm = train(data, backbone, folder / "warm")
+    warm = train(data, backbone, weights, folder / "warm")
 
     found = ", ".join(f"{rate:.1f} in batches of {n}" for n, rate in rates.items())
     print(f"bare images/s: {found}; taken: {batch_size}\n")
@@ -89,11 +90,12 @@ def measure(data: Path, backbone: str, limit: int | None, folder: Path) -> None:
     print(table(HEADER, [row]))
 
 
-def prepare(backbone: str) -> tuple[bytes, int]:
+def prepare(backbone: str, weights: str) -> tuple[bytes, int]:
     """Export the network into the cache, as happens once per machine; return its graph and its edge."""
     size = resolve_image_size(find_backbone(backbone), None)
     started = time.perf_counter()
-    frozen = FrozenNetwork(TrainConfig(mode="features", backbone=backbone, device="cpu"), Resize(size))
+    config = TrainConfig(mode="features", backbone=backbone, weights=weights, device="cpu")
+    frozen = FrozenNetwork(config, Resize(size))
     frozen.body_weights()
     graph = frozen.graph()
     print(f"preparing the network, once per machine: {time.perf_counter() - started:.1f} s")
@@ -111,10 +113,10 @@ def bare_seconds(engine: Engine, size: int, n_images: int, batch_size: int) -> f
         return time.perf_counter() - started
 
 
-def train(data: Path, backbone: str, out: Path) -> Child:
+def train(data: Path, backbone: str, weights: str, out: Path) -> Child:
     """Run `tellapart train` as a new process, on the CPU as the bare passes are."""
-    command = ["-m", "tellapart", "train", str(data), "--out", str(out)]
-    return run_python(*command, "--mode", "features", "--backbone", backbone, "--device", "cpu")
+    command = ["-m", "tellapart", "train", str(data), "--out", str(out), "--mode", "features"]
+    return run_python(*command, "--backbone", backbone, "--weights", weights, "--device", "cpu")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256, help="to learn from, in each epoch")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--workers", type=int, help="processes that decode; the default is that of train")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options = parser.parse_args()
     config = TrainConfig(
@@ -61,6 +62,7 @@ def main() -> None:
         head_epochs=0,
         patience=None,
         device=options.device,
+        workers=options.workers,
     )
     device = choose_device(config)
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else ""

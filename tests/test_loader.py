@@ -127,5 +127,7 @@ def test_the_number_of_workers(monkeypatch):
     assert choose_workers(None, torch.device("cpu")) == 2
     assert choose_workers(None, torch.device("cuda")) == 16
     assert choose_workers(0, torch.device("cuda")) == 0
-    monkeypatch.setattr(loader_module, "n_cores", lambda: 1)
+    monkeypatch.setattr(loader_module, "n_cores", lambda: 4)
     assert choose_workers(None, torch.device("cpu")) == 1
+    monkeypatch.setattr(loader_module, "n_cores", lambda: 2)
+    assert choose_workers(None, torch.device("cpu")) == 0

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.evaluation.calibration import softmax
-from tellapart.inference import CHUNK
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import device_name
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
     from tellapart.training.network import Network
 
+
+CPU_CHUNK = 16
+"""Images that one thread reads, looks up and decodes in a row, which spares the cache many small queries."""
 
 GPU_CHUNK = 64
 """Images per call on a GPU, which small calls would leave idle."""
@@ -77,7 +79,7 @@ class FrozenNetwork:
 
             return on_device(self.network(), "cpu")(pixels)
 
-        return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=16, workers=1)
+        return featurise(dataset, by_torch, self.resize, f"{self.key}-torch", chunk_size=8, workers=1)
 
     def _build(self) -> "Network":
         from tellapart.training.network import create_network
@@ -127,7 +129,7 @@ class FrozenLearner:
             self._featurizer(),
             self.resize,
             self._frozen.key,
-            chunk_size=CHUNK if on_cpu else GPU_CHUNK,
+            chunk_size=CPU_CHUNK if on_cpu else GPU_CHUNK,
             workers=self.config.workers,
             progress=self.progress,
         )

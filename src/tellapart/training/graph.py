@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tellapart.data.reader import in_parallel
 from tellapart.errors import ExportError
 from tellapart.inference import CHUNK, Engine
 
@@ -107,8 +108,8 @@ def check_parity(
         If any probability differs by more than `tolerance`, or is not a number.
     """
     engine = Engine(model_path)
-    batches = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
-    exported = np.concatenate([engine(np.ascontiguousarray(batch)) for batch in batches])
+    batches = np.array_split(np.ascontiguousarray(pixels), -(-len(pixels) // CHUNK))
+    exported = np.concatenate(list(in_parallel(engine, batches)))
     max_difference = float(np.abs(exported - expected).max())
     if not max_difference <= tolerance:
         raise ExportError(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tellapart.errors import ConfigError
 from tellapart.training.backbones import BackboneSpec, find_backbone, resolve_image_size
 from tellapart.training.heads import LinearHead
+from tellapart.training.memory import keep_freed_memory
 from tellapart.training.weights import load_weights, pretrained_timm
 
 HEAD_STD = 0.01
@@ -116,6 +117,7 @@ def create_network(
     ConfigError
         If the network does not take images of that size.
     """
+    keep_freed_memory()
     spec = find_backbone(name)
     image_size = resolve_image_size(spec, image_size)
     with _seeded(seed):
