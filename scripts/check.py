@@ -47,7 +47,7 @@ def make_environment() -> None:
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", "pip"], check=True)
     subprocess.run(
-        [*pip, "--editable", ".[train,parquet,tensorboard]", "--group", "test", "--group", "lint"],
+        [*pip, "--editable", ".[train,parquet,tensorboard,ray]", "--group", "test", "--group", "lint"],
         cwd=ROOT,
         check=True,
     )

@@ -16,18 +16,25 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tellapart.api import evaluate, export, load, train
+    from tellapart.client import AsyncClient, Client
     from tellapart.data.dataset import Dataset
+    from tellapart.deploy.deployment import Deployment, deploy, deployments
     from tellapart.evaluation.evaluation import Evaluation
     from tellapart.inference import Classifier
     from tellapart.records import Predictions
     from tellapart.training.config import TrainConfig
 
 _HOME = {
+    "AsyncClient": "tellapart.client",
     "Classifier": "tellapart.inference",
+    "Client": "tellapart.client",
     "Dataset": "tellapart.data.dataset",
+    "Deployment": "tellapart.deploy.deployment",
     "Evaluation": "tellapart.evaluation.evaluation",
     "Predictions": "tellapart.records",
     "TrainConfig": "tellapart.training.config",
+    "deploy": "tellapart.deploy.deployment",
+    "deployments": "tellapart.deploy.deployment",
     "evaluate": "tellapart.api",
     "export": "tellapart.api",
     "load": "tellapart.api",
@@ -36,11 +43,16 @@ _HOME = {
 """Where each public name lives; imported on first use, so that `import tellapart` costs nothing."""
 
 __all__ = [
+    "AsyncClient",
     "Classifier",
+    "Client",
     "Dataset",
+    "Deployment",
     "Evaluation",
     "Predictions",
     "TrainConfig",
+    "deploy",
+    "deployments",
     "evaluate",
     "export",
     "load",

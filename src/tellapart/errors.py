@@ -9,6 +9,7 @@
     │   ├── ManifestError    a CSV/Parquet/DataFrame manifest that cannot be used
     │   ├── UnreadableImage  one file that cannot become pixels
     │   ├── TooFewImages     a class, or the number of classes, is too small
+    │   ├── FetchError       an address that may not be asked, or did not answer with an image
     │   └── SplitError       a split that cannot be made, or that was given and does not fit
     ├── ModelError           networks, weights and bundles
     │   ├── UnknownBackbone  no network of that name
@@ -16,6 +17,8 @@
     │   ├── BundleError      a folder that is not a usable model bundle
     │   └── ClassMismatch    a dataset whose classes the model does not know
     ├── TrainingError        a run that cannot go on (diverged, or cannot be resumed)
+    ├── ServiceError         a service that cannot start, cannot be reached or refuses
+    │   └── DeploymentError  a deployment that does not exist, exists already or is gone
     ├── CacheError           the folder of things that can be computed again
     ├── ExportError          an exported model that does not agree with the trained one
     └── MissingExtra         a part of tellapart that is not installed
@@ -57,6 +60,18 @@ class SplitError(DataError):
     """A split cannot be made, or the one that was given does not fit the data."""
 
 
+class FetchError(DataError):
+    """An address may not be asked, or does not answer with what was wanted.
+
+    Attributes
+    ----------
+    status
+        What a service answers with to whoever named the address.
+    """
+
+    status: int = 400
+
+
 class ModelError(TellapartError):
     """Something is wrong with a network, its weights or a bundle."""
 
@@ -79,6 +94,14 @@ class ClassMismatch(ModelError, ValueError):
 
 class TrainingError(TellapartError):
     """A training run cannot go on."""
+
+
+class ServiceError(TellapartError):
+    """A service cannot start, cannot be reached, or refuses what it was asked."""
+
+
+class DeploymentError(ServiceError):
+    """A deployment of that name does not exist, exists already, or its process is gone."""
 
 
 class CacheError(TellapartError):

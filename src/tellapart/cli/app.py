@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import tellapart
-from tellapart.cli import demo, evaluate, export, predict, train
+from tellapart.cli import demo, deploy, evaluate, export, loadtest, predict, serve, train
 from tellapart.cli.terminal import complain
 from tellapart.errors import TellapartError
 
@@ -23,8 +23,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export):
+for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export, serve.serve):
     app.command()(command)
+app.command()(loadtest.loadtest)
+app.add_typer(deploy.app, name="deploy")
 
 
 def _version(asked: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tellapart.cli.terminal import printable, tell
-from tellapart.errors import EmptyDataset
+from tellapart.errors import ConfigError, EmptyDataset
 
 if TYPE_CHECKING:
     from tellapart.inference import Answer
@@ -25,8 +25,15 @@ def predict(
         typer.Argument(metavar="IMAGE...", help="Files, folders, or - for a list on standard input."),
     ],
     format: Annotated[Literal["table", "json", "csv"], typer.Option("--format")] = "table",
+    ray: Annotated[bool, typer.Option("--ray", help="On a Ray cluster; answers go to --out.")] = False,
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; default: this machine.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="With --ray: Parquet files.")] = None,
 ) -> int:
     """Say what IMAGEs show, one line each as they come; needs no torch."""
+    if ray:
+        return _on_cluster(model, images, out, address)
+    if out is not None or address is not None:
+        raise ConfigError("--out and --address go with --ray; without it answers are printed")
     from tellapart.inference import Classifier
 
     classifier = Classifier.load(model)
@@ -41,6 +48,19 @@ def predict(
         write.row(answer)
         sys.stdout.flush()
     write.end()
+    return 1 if n_unreadable else 0
+
+
+def _on_cluster(model: Path, images: Sequence[str], out: Path | None, address: str | None) -> int:
+    """Classify on a cluster; the same command goes on with what an interrupted one left."""
+    if out is None:
+        raise ConfigError("predict --ray writes Parquet files; say where with --out DIR")
+    from tellapart.cli.terminal import Bars
+    from tellapart.deploy.batch import predict_files
+
+    paths = [Path(path) for image in images for path in _paths(image)]
+    n_unreadable = predict_files(model, paths, out, address=address, progress=Bars())
+    tell(f"answers to {len(paths)} images in {out}, {n_unreadable} of them errors")
     return 1 if n_unreadable else 0
 
 

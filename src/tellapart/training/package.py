@@ -4,20 +4,29 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tellapart.bundle import MODEL_FILE, WEIGHTS_FILE, Bundle, Card
 from tellapart.data.dataset import Dataset
 from tellapart.data.files import write_atomically
 from tellapart.data.images import Resize
+from tellapart.data.reader import in_parallel
+from tellapart.drift import summarise
 from tellapart.evaluation.estimate import Estimate
+from tellapart.inference import CHUNK, Engine
 from tellapart.training.backbones import find_backbone
 from tellapart.training.config import TrainConfig
-from tellapart.training.fitted import Fitted
+from tellapart.training.fitted import Fitted, evenly
 from tellapart.training.graph import check_parity
 from tellapart.training.model_card import render_model_card
 
 PARITY_IMAGES = 64
 """Images on which the exported model is compared with the trained one; all, if there are fewer."""
+
+REFERENCE_IMAGES = 256
+"""Validation images that go into the reference for drift; all, if there are fewer."""
 
 _LIBRARIES = (
     "tellapart",
@@ -41,6 +50,7 @@ def package(
     train: Dataset,
     used: Dataset,
     figures: Mapping[str, Estimate],
+    val: Dataset | None = None,
 ) -> Bundle:
     """Write the bundle.
 
@@ -50,6 +60,9 @@ def package(
         The images that trained the model, and all of the run, on some of which the export is checked.
     figures
         Headline figures on the test set, for the card; empty where there was none.
+    val
+        Validation images, which services will compare theirs with; without any, they are compared with
+        those on which the export is checked.
 
     Raises
     ------
@@ -59,7 +72,12 @@ def package(
     write_atomically(folder / MODEL_FILE, fitted.graph(train.class_names).SerializeToString())
     write_atomically(folder / WEIGHTS_FILE, fitted.weights())
     images, expected = fitted.witness(used, PARITY_IMAGES)
-    parity = check_parity(folder / MODEL_FILE, expected, images.pixels(resize))
+    pixels = images.pixels(resize)
+    parity = check_parity(folder / MODEL_FILE, expected, pixels)
+    if val:
+        reference = _validation_reference(folder / MODEL_FILE, val, resize)
+    else:
+        reference = summarise(pixels, expected, train.class_names, images_from="training and test images")
     spec = find_backbone(config.backbone)
     is_official = config.weights == "imagenet"
     card = Card(
@@ -77,8 +95,19 @@ def package(
         dataset={"fingerprint": train.fingerprint, "n_samples": len(train), "counts": train.counts},
         versions=versions(),
         figures={name: figure.to_dict() for name, figure in figures.items()},
+        reference=reference,
     )
     return Bundle.write(folder, card, readme=render_model_card(card))
+
+
+def _validation_reference(model_path: Path, val: Dataset, resize: Resize) -> dict[str, Any]:
+    """Return what validation images look like, and what the packaged model says of them."""
+    images = evenly(val, REFERENCE_IMAGES)
+    pixels = images.pixels(resize)
+    engine = Engine(model_path)
+    chunks = np.array_split(pixels, -(-len(pixels) // CHUNK))
+    y_prob = np.concatenate(list(in_parallel(engine, chunks))).astype(np.float64)
+    return summarise(pixels, y_prob, val.class_names, images_from="validation images")
 
 
 def versions() -> dict[str, str]:

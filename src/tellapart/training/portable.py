@@ -47,6 +47,8 @@ def export(
 
     Raises
     ------
+    BundleError
+        If the model or its weights are damaged.
     ConfigError
         If `out` exists already, or an int8 model is to be quantised again.
     DataError
@@ -57,10 +59,12 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists and is not empty; choose another --out")
     if precision == "fp32":
+        files = [name for name in (MODEL_FILE, WEIGHTS_FILE) if (bundle.folder / name).is_file()]
+        for name in files:
+            bundle.check(name)
         out.mkdir(parents=True, exist_ok=True)
-        for file in (MODEL_FILE, WEIGHTS_FILE):
-            if (bundle.folder / file).is_file():
-                shutil.copyfile(bundle.folder / file, out / file)
+        for name in files:
+            shutil.copyfile(bundle.folder / name, out / name)
         return Bundle.write(out, bundle.card, readme=render_model_card(bundle.card))
     if bundle.card.precision != "fp32":
         raise ConfigError(f"{bundle.folder} is {bundle.card.precision} already; export from the fp32 model")

@@ -144,6 +144,7 @@ def train(
         train=used if config.folds else partitions[0].train,
         used=used,
         figures=evaluation.headline if evaluation else {},
+        val=None if config.folds else partitions[0].val,
     )
     details = {
         "mode": mode,

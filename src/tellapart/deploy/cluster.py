@@ -1,0 +1,196 @@
+"""What is asked of a Ray cluster, in a process of its own: ``python -m tellapart.deploy.cluster VERB``.
+
+Ray reads who may connect when it is imported, and one process can hold one connection only; the program
+that deploys may use Ray for itself. The record comes on standard input, the answer goes out as JSON.
+"""
+
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tellapart.bundle import CARD_FILE, MODEL_FILE
+from tellapart.deploy.state import Record
+from tellapart.deploy.target import service_settings
+from tellapart.errors import DeploymentError, MissingExtra, TellapartError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+START_LIMIT_S = 120.0
+"""For all replicas to be ready."""
+
+SHIPPED = (MODEL_FILE, CARD_FILE)
+"""Files of a bundle that answers need."""
+
+
+def ping(record: Record) -> dict[str, Any]:
+    """Say nothing but that the cluster answers."""
+    with _connected(record):
+        return {}
+
+
+def create(record: Record) -> dict[str, Any]:
+    """Start an application; return the record with its port and path."""
+    with _connected(record) as serve:
+        serve.start(http_options={"host": record.host, "port": record.port})
+        if record.name in serve.status().applications:
+            raise DeploymentError(
+                f"the cluster {record.options['address']} runs an application {record.name!r} already; "
+                "take another name"
+            )
+        options = {**record.options, "path": _prefix(record)}
+        record = replace(record, port=_http_port(serve), options=options)
+        try:
+            _run(serve, record)
+        except BaseException:
+            serve.delete(record.name)
+            raise
+    return asdict(record)
+
+
+def update(record: Record) -> dict[str, Any]:
+    """Have the cluster run what the record says now."""
+    with _connected(record) as serve:
+        _run(serve, record)
+    return asdict(record)
+
+
+def delete(record: Record) -> dict[str, Any]:
+    """Stop the application; say whether the cluster runs others."""
+    with _connected(record) as serve:
+        serve.delete(record.name)
+        others = len(serve.status().applications)
+        if not others and "pid" in record.options:  # our own cluster, which ends sooner without Serve
+            serve.shutdown()
+        return {"others": others}
+
+
+def status(record: Record) -> dict[str, Any]:
+    """Return what Ray says of the application, None where it knows none."""
+    with _connected(record) as serve:
+        applications = serve.status().applications
+        found = applications.get(record.name)
+    state = None if found is None else str(getattr(found.status, "value", found.status))
+    return {"status": state, "message": "" if found is None else found.message, "others": len(applications)}
+
+
+VERBS: Mapping[str, Callable[[Record], dict[str, Any]]] = {
+    "ping": ping,
+    "create": create,
+    "update": update,
+    "delete": delete,
+    "status": status,
+}
+
+
+def main() -> int:
+    """Answer one question."""
+    try:
+        answer = VERBS[sys.argv[1]](Record(**json.load(sys.stdin)))
+    except TellapartError as exc:
+        answer = {"error": type(exc).__name__, "message": str(exc)}
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    return 0
+
+
+def _run(serve: "ModuleType", record: Record) -> None:
+    """Have the cluster run what the record says, and wait until all of it is ready."""
+    target = serve.RunTarget(_application(serve, record), name=record.name, route_prefix=_prefix(record))
+    serve.run_many([target], wait_for_applications_running=False)
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        found = serve.status().applications[record.name]
+        ready = sum(d.replica_states.get("RUNNING", 0) for d in found.deployments.values())
+        if found.status == "RUNNING" and ready >= record.replicas:
+            return
+        if found.status == "DEPLOY_FAILED":
+            raise DeploymentError(f"{record.name} did not start on the cluster: {_shortened(found.message)}")
+        if time.monotonic() > deadline:
+            wanted = record.replicas * _cpus(record)
+            raise DeploymentError(
+                f"{record.name}: {ready} of {record.replicas} replicas are ready after {START_LIMIT_S:g} s; "
+                f"they need {wanted:g} CPUs that are free; add nodes, or give fewer --replicas"
+            )
+        time.sleep(0.2)
+
+
+def _application(serve: "ModuleType", record: Record) -> Any:
+    from tellapart.deploy.replica import Replica
+
+    # The same whatever the number of replicas, so that those that run stay when it changes.
+    settings = replace(service_settings(record), workers=1, threads=max(1, int(_cpus(record))))
+    copy = Path(record.copy)
+    files = {name: (copy / name).read_bytes() for name in SHIPPED}
+    keys = record.keys_file.read_text(encoding="utf-8") if record.auth else ""
+    counts = Path(tempfile.gettempdir()) / f"tellapart-metrics-{record.name}-{record.version}"
+    deployment = serve.deployment(
+        name="service",
+        num_replicas=record.replicas if _bounds(record) is None else None,
+        autoscaling_config=_bounds(record),
+        user_config={"keys": keys},
+        max_ongoing_requests=settings.queue_size,
+        graceful_shutdown_timeout_s=settings.request_timeout_s,
+        health_check_period_s=2,
+        ray_actor_options={
+            "num_cpus": _cpus(record),
+            "runtime_env": {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": str(counts)}},
+        },
+    )
+    return deployment(serve.ingress()(Replica)).bind(files, settings.to_json(), _prefix(record))
+
+
+def _prefix(record: Record) -> str:
+    return f"/{record.name}"
+
+
+def _cpus(record: Record) -> float:
+    return float(record.options.get("cpus", 1))
+
+
+def _bounds(record: Record) -> Mapping[str, int] | None:
+    most = record.options.get("max_replicas")
+    return None if most is None else {"min_replicas": record.replicas, "max_replicas": int(most)}
+
+
+def _shortened(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else "Ray gives no reason; see its logs"
+
+
+@contextmanager
+def _connected(record: Record) -> Iterator["ModuleType"]:
+    """Lend Ray Serve on the deployment's cluster."""
+    try:
+        import ray
+        from ray import serve
+    except ImportError as exc:
+        raise MissingExtra("--target ray needs Ray: pip install 'tellapart[ray]'") from exc
+    address = record.options["address"]
+    try:
+        ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise DeploymentError(f"no Ray cluster answers at {address} ({_shortened(str(exc))})") from exc
+    try:
+        yield serve
+    finally:
+        ray.shutdown()
+
+
+def _http_port(serve: "ModuleType") -> int:
+    """Return where the cluster's proxies listen: they may have been started before, elsewhere."""
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    assert client is not None  # we are connected
+    return int(client.http_config.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What runs on a node of a Ray cluster: the same web service, given its model as bytes.
+
+A node need not share a disk with the machine that deployed; it needs this package and nothing else.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tellapart.serving.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+LOCKED = '[{"id": "none", "sha256": "%s", "created": ""}]' % ("0" * 64)
+"""A keys file that no key opens, until the replica is told the real ones."""
+
+
+class Replica:
+    """One replica; Ray Serve makes as many as are wanted and puts an HTTP proxy before them.
+
+    Parameters
+    ----------
+    files
+        The bundle: name -> content.
+    settings
+        `Settings.to_json` of the deployment.
+    prefix
+        The path below which the cluster's proxy serves this deployment, such as ``/lesions``.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], settings: str, prefix: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-")  # removed with the replica
+        folder, told = Path(self._folder.name), Settings.from_json(settings)
+        name = told.default_model
+        bundle = folder / name
+        bundle.mkdir()
+        for file_name, content in files.items():
+            (bundle / file_name).write_bytes(content)
+        self._keys_file = folder / "keys.json"
+        self._write_keys(LOCKED)
+        self._settings = replace(
+            told,
+            models={name: bundle},
+            workers=1,
+            keys_file=None if told.keys_file is None else self._keys_file,
+        )
+        self._prefix = prefix
+        # Metrics of the replicas of one node are counted together; their folder is named by the deployer.
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)
+
+    def reconfigure(self, told: Mapping[str, str]) -> None:
+        """Take over keys that changed; Ray calls this at the start too, without a restart."""
+        self._write_keys(told["keys"] or LOCKED)
+
+    def __serve_build_asgi_app__(self) -> "ASGIApp":
+        """Return the service, asked as if it stood at the root."""
+        from tellapart.serving.app import create_app
+
+        return WithoutPrefix(create_app(self._settings), self._prefix)
+
+    def _write_keys(self, text: str) -> None:
+        descriptor = os.open(self._keys_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+class WithoutPrefix:
+    """An application as if it stood at the root of its server."""
+
+    def __init__(self, app: "ASGIApp", prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Pass on one request."""
+        if scope["type"] == "http":
+            path = scope["path"].removeprefix(self._prefix) or "/"
+            scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        await self._app(scope, receive, send)

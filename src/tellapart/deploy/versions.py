@@ -1,0 +1,67 @@
+"""A deployment's own copies of the models it serves.
+
+A copy is why training into the original folder, or deleting it, cannot disturb a service.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from tellapart.bundle import CARD_FILE, MODEL_FILE, Bundle
+from tellapart.errors import BundleError
+
+DIGITS = 12
+"""Of the model's sha256, in a version."""
+
+KEPT = 2
+"""Copies that stay on the disk: the current one, and the one before."""
+
+
+def version_of(bundle: Bundle) -> str:
+    """Return the version by which a service names a model."""
+    return bundle.model_sha256[:DIGITS]
+
+
+class Versions:
+    """The copies in ``FOLDER/models``, numbered in the order in which they came."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models = folder / "models"
+
+    def add(self, bundle: Bundle) -> Bundle:
+        """Copy a bundle and return the copy; nothing is left of half a one.
+
+        Raises
+        ------
+        BundleError
+            If it changed meanwhile.
+        """
+        version = version_of(bundle)
+        self.models.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".", dir=self.models))
+        try:
+            # The weights to train on from are not needed to answer.
+            for name in (MODEL_FILE, CARD_FILE, "README.md"):
+                if (bundle.folder / name).is_file():
+                    shutil.copyfile(bundle.folder / name, draft / name)
+            if version_of(Bundle.load(draft)) != version:
+                raise BundleError(f"{bundle.folder} is being written; try again when it is complete")
+            folder = self.models / f"{self._next_number():04d}-{version}"
+            draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return Bundle.load(folder)
+
+    def prune(self, current: Path) -> None:
+        """Delete all but the newest copies; never the current one."""
+        for folder in self._copies()[:-KEPT]:
+            if folder != current:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _copies(self) -> list[Path]:
+        return sorted(path for path in self.models.iterdir() if not path.name.startswith("."))
+
+    def _next_number(self) -> int:
+        copies = self._copies()
+        return int(copies[-1].name.split("-")[0]) + 1 if copies else 1

@@ -1,0 +1,1 @@
+"""The web service: a bundle behind HTTP, safe by default. Needs no torch."""

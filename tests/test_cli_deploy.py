@@ -1,0 +1,94 @@
+"""`tellapart deploy`, as it is typed."""
+
+import json
+import os
+
+import pytest
+
+import tellapart as ta
+from tellapart.cli.app import run
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("TELLAPART_KEY", raising=False)
+        yield
+        for deployment in ta.deployments():
+            deployment.delete()
+
+
+def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
+    image, broken = str(photos / "benign" / "000.png"), str(photos / "benign" / "broken.jpg")
+
+    def typed(*arguments: str, status: int = 0) -> str:
+        assert run(["deploy", *arguments]) == status
+        return capsys.readouterr().out
+
+    assert typed("list").split()[:2] == ["name", "state"]
+    made = json.loads(typed("create", "lesions", str(trained.folder), "--json"))
+    monkeypatch.setenv("TELLAPART_KEY", made["key"])
+
+    assert typed("score", "lesions", image).startswith("benign")
+    answers = json.loads(typed("score", "lesions", image, broken, "--format", "json", status=1))
+    assert [answers[0]["label"], bool(answers[1]["error"])] == ["benign", True]
+
+    [row] = json.loads(typed("list", "--json"))
+    assert (row["name"], row["state"], row["url"]) == ("lesions", "ready", made["url"])
+    assert "lesions  ready  local   1" in typed("list")
+    shown = typed("show", "lesions")
+    assert row["version"] in shown
+    assert "of them" in shown
+    assert json.loads(typed("show", "lesions", "--json"))["figures"]["predictions"]["benign"] == 2
+    assert made["key"] not in shown
+
+    identifier = typed("keys", "lesions").strip()
+    second = typed("keys", "lesions", "--new").split()
+    assert typed("keys", "lesions").split() == [identifier, second[0]]
+    rotated = typed("keys", "lesions", "--rotate", second[0]).split()
+    assert typed("score", "lesions", image, "--key", rotated[1]).startswith("benign")
+    typed("keys", "lesions", "--revoke", second[0])
+    typed("score", "lesions", image, "--key", rotated[1], status=1)
+
+    assert "2 replicas" in typed("scale", "lesions", "2")
+    assert "serves version" in typed("update", "lesions", str(trained.folder))
+    assert json.loads(typed("logs", "lesions", "-n", "1"))["event"]
+    assert "deleted" in typed("delete", "lesions")
+    assert json.loads(typed("list", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["create", "a;rm -rf", "{run}"], 1, "cannot name a deployment"),
+        (["create", "..", "{run}"], 1, "cannot name a deployment"),
+        (["create", "lesions", "nowhere"], 1, "no model at nowhere"),
+        (["create", "lesions", "{run}", "--replicas", "0"], 1, "replicas is 0"),
+        (["create", "lesions", "{run}", "--port", "99999"], 2, "--port"),
+        (["create", "lesions", "{run}", "--target", "moon"], 2, "moon"),
+        (["create", "lesions", "{run}", "--no-auth", "--host", "0.0.0.0"], 1, "needs keys"),
+        (["show", "nothing"], 1, "no deployment 'nothing'; there is none yet"),
+        (["score", "nothing", "a.jpg"], 1, "no deployment 'nothing'"),
+        (["delete", "../x"], 1, "cannot name a deployment"),
+        (["keys", "nothing", "--new", "--rotate", "x"], 1, "give one of them"),
+        (["scale", "nothing", "many"], 2, "valid integer"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(trained, tmp_path, monkeypatch, capsys, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TELLAPART_DATA", str(tmp_path / "data"))
+    assert run(["deploy", *(a.replace("{run}", str(trained.folder)) for a in arguments)]) == status
+    err = capsys.readouterr().err
+    assert message in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    assert ta.deployments() == []
+
+
+def test_help_names_every_command(capsys):
+    assert run(["deploy", "--help"]) == 0
+    printed = capsys.readouterr().out
+    for command in ("create", "list", "show", "score", "keys", "scale", "update", "logs", "delete", "files"):
+        assert command in printed

@@ -1,0 +1,182 @@
+"""The public side of deployments: names, keys, several at once, and mistakes."""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import tellapart as ta
+from tellapart.deploy import local
+from tellapart.deploy.figures import Figures
+from tellapart.deploy.state import Registry, data_folder
+from tellapart.errors import BundleError, ConfigError, DeploymentError, ServiceError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("TELLAPART_KEY", raising=False)
+        yield
+        for deployment in ta.deployments():
+            deployment.delete()
+
+
+@pytest.fixture(scope="module")
+def moles(trained) -> ta.Deployment:
+    return ta.deploy(trained.folder, "moles", drain_s=0)
+
+
+def test_the_package_can_be_called_like_its_function(trained):
+    """`ta.deploy` stays what it is after something has imported `tellapart.deploy`."""
+    import tellapart.deploy.state  # noqa: F401
+
+    with pytest.raises(ConfigError, match="cannot name a deployment"):
+        ta.deploy(trained.folder, "No Name")
+
+
+def test_the_key_is_known_to_its_maker_alone(moles, photos, monkeypatch):
+    image = photos / "benign" / "000.png"
+    assert moles.score(image).label == "benign"
+    assert [answer.label for answer in moles.score([image, image])] == ["benign", "benign"]
+    assert moles.key not in repr(moles)
+    found = ta.Deployment.find("moles")
+    with pytest.raises(DeploymentError, match=r"asks for a key; give --key, or set TELLAPART_KEY"):
+        found.score(image)
+    monkeypatch.setenv("TELLAPART_KEY", moles.key)
+    assert ta.Deployment.find("moles").score(image).label == "benign"
+    with pytest.raises(ServiceError, match="401"):
+        ta.Deployment.find("moles", "ta_wrong").score(image)
+
+
+def test_attacks_8_and_9_keys_are_stored_hashed_for_the_owner_only(moles, photos):
+    moles.score(photos / "benign" / "000.png")
+    folder = moles.record.folder
+    assert stat.S_IMODE(moles.record.keys_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in [*data_folder().glob("*.sqlite*"), *folder.rglob("*")]:
+        if path.is_file():
+            assert moles.key.encode() not in path.read_bytes(), path
+
+
+def test_attack_7_a_second_key_and_a_rotated_one(moles, photos):
+    image = photos / "benign" / "000.png"
+    identifier, second = moles.new_key()
+    assert len(moles.keys()) == 2
+    asked = ta.Deployment.find("moles", second)
+    assert asked.score(image).label == moles.score(image).label == "benign"
+    third = moles.rotate_key(identifier)
+    with pytest.raises(ServiceError, match="401"):
+        asked.score(image)
+    assert ta.Deployment.find("moles", third).score(image).label == "benign"
+    moles.revoke_key(identifier)
+    with pytest.raises(ServiceError, match="401"):
+        ta.Deployment.find("moles", third).score(image)
+    assert len(moles.keys()) == 1
+    with pytest.raises(ServiceError, match="no key"):
+        moles.revoke_key("nonsense")
+
+
+def test_a_name_that_exists_needs_replace_which_keeps_the_port(moles, trained, photos):
+    before = moles.record
+    with pytest.raises(DeploymentError, match=r"exists already; take another name, or --replace"):
+        ta.deploy(trained.folder, "moles")
+    assert moles.record == before
+    replacing = ta.deploy(trained.folder, "moles", replace=True, auth=False, drain_s=0)
+    assert (replacing.record.port, replacing.key) == (before.port, None)
+    assert replacing.record.pid != before.pid
+    assert ta.Deployment.find("moles").score(photos / "benign" / "000.png").label == "benign"
+    with pytest.raises(DeploymentError, match="asks for no key"):
+        replacing.keys()
+    # The fixture's name goes on meaning a deployment with keys.
+    object.__setattr__(moles, "key", ta.deploy(trained.folder, "moles", replace=True, drain_s=0).key)
+
+
+def test_two_at_once_get_a_port_each(trained, photos):
+    with ThreadPoolExecutor(2) as pool:
+        made = list(
+            pool.map(lambda name: ta.deploy(trained.folder, name, auth=False, drain_s=0), ["one", "two"])
+        )
+    assert made[0].record.port != made[1].record.port
+    for deployment in made:
+        assert deployment.score(photos / "benign" / "000.png").model == deployment.name
+    assert {"one", "two"} <= {deployment.name for deployment in ta.deployments()}
+    for deployment in made:
+        deployment.delete()
+
+
+def test_a_taken_port_is_told_and_nothing_is_left(moles, trained):
+    taken = moles.record.port
+    with pytest.raises(DeploymentError, match=rf"port {taken} of 127.0.0.1 is taken.*--port"):
+        ta.deploy(trained.folder, "late", port=taken)
+    assert "late" not in {deployment.name for deployment in ta.deployments()}
+    assert not (data_folder() / "deployments" / "late").exists()
+
+
+def test_a_service_that_does_not_start_says_why_and_leaves_nothing(trained, monkeypatch):
+    monkeypatch.setattr(local, "is_free", lambda host, port: True)
+    first = ta.deploy(trained.folder, "first", auth=False, drain_s=0)
+    with pytest.raises(DeploymentError, match=r"cannot serve on 127.0.0.1 port \d+"):
+        ta.deploy(trained.folder, "second", auth=False, port=first.record.port)
+    first.delete()
+    assert not {"first", "second"} & {record.name for record in Registry().all()}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"name": "a;rm -rf"}, "cannot name a deployment"),
+        ({"name": ".."}, "cannot name a deployment"),
+        ({"name": "x" * 300}, "cannot name a deployment"),
+        ({"replicas": 0}, "replicas is 0; it must be at least 1"),
+        ({"target": "moon"}, "no target 'moon'; there are: local, ray"),
+        ({"colour": "red"}, "no setting 'colour' of a deployment; there are: allowed_hosts"),
+        ({"address": "auto"}, "no setting 'address'"),
+        ({"host": "0.0.0.0", "auth": False}, "a service on 0.0.0.0 needs keys"),
+        ({"max_images": 0}, "max_images is 0; it must be at least 1"),
+    ],
+)
+def test_attack_70_and_other_mistakes_are_told_before_anything_starts(trained, keywords, message):
+    before = Registry().all()
+    with pytest.raises(ConfigError, match=message):
+        ta.deploy(trained.folder, **{"name": "x", **keywords})
+    assert Registry().all() == before
+
+
+def test_a_missing_model(tmp_path):
+    with pytest.raises(BundleError, match="no model at"):
+        ta.deploy(tmp_path, "x")
+
+
+def test_what_it_has_done(moles, photos):
+    before = moles.figures().predictions.get("malignant", 0)
+    moles.score([photos / "malignant" / "000.png", photos / "malignant" / "001.png"])
+    moles.score([photos / "benign" / "broken.jpg"])
+    figures = moles.figures()
+    assert figures.predictions["malignant"] == before + 2
+    assert figures.requests >= 2
+    assert 0 < figures.mean_seconds < 10
+    assert 0.5 <= figures.mean_confidence <= 1
+
+
+def test_figures_leave_out_those_who_only_watch():
+    text = """
+# TYPE tellapart_requests_total counter
+tellapart_requests_total{route="/v1/predict",status="200"} 3
+tellapart_requests_total{route="/v1/predict",status="400"} 1
+tellapart_requests_total{route="/readyz",status="200"} 99
+# TYPE tellapart_errors_total counter
+tellapart_errors_total{route="/v1/predict",status="400"} 1
+# TYPE tellapart_request_seconds histogram
+tellapart_request_seconds_sum{route="/v1/predict"} 2
+tellapart_request_seconds_count{route="/v1/predict"} 4
+# TYPE tellapart_drift gauge
+tellapart_drift{model="m",measure="brightness"} 0.25
+"""
+    figures = Figures.read(text)
+    assert (figures.requests, figures.errors, figures.mean_seconds) == (4, 1, 0.5)
+    assert figures.drift == {"brightness": 0.25}
+    assert figures.mean_confidence is None

@@ -1,0 +1,302 @@
+"""Deployments on this machine, with real processes: life, death, and changes under load."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+import tellapart as ta
+from tellapart.bundle import Bundle, Card
+from tellapart.deploy import local
+from tellapart.deploy.state import Registry
+from tellapart.errors import BundleError, DeploymentError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("TELLAPART_KEY", raising=False)
+        yield
+        for deployment in ta.deployments():
+            deployment.delete()
+
+
+@pytest.fixture
+def lesions(trained):
+    """One worker without keys, quick to end."""
+    deployment = ta.deploy(trained.folder, "lesions", auth=False, drain_s=0)
+    yield deployment
+    if any(other.name == "lesions" for other in ta.deployments()):
+        deployment.delete()
+
+
+@pytest.fixture(scope="module")
+def other_model(trained, tmp_path_factory) -> Path:
+    """The same network in another file: another version."""
+    folder = tmp_path_factory.mktemp("other") / "model"
+    bundle = Bundle.load(trained.folder)
+    shutil.copytree(bundle.folder, folder)
+    model = folder / "model.onnx"
+    # A field that readers do not know, at the end of the graph: the answers stay, the digest does not.
+    model.write_bytes(model.read_bytes() + b"\xfa\x7f\x01x")
+    card = Card.from_json((folder / "model.json").read_text())
+    Bundle.write(folder, card, readme="")
+    return folder
+
+
+def workers_of(deployment: ta.Deployment) -> list[psutil.Process]:
+    """Its processes that run the model."""
+    children = psutil.Process(deployment.record.pid).children()
+    alive = [child for child in children if child.status() != "zombie"]
+    return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
+
+
+class Load:
+    """Requests one after the other on kept connections, from several threads, until the block ends."""
+
+    def __init__(self, deployment: ta.Deployment, image: Path, threads: int = 3) -> None:
+        self.address, self.image = deployment.record.address, image.read_bytes()
+        self.answers: list[dict] = []
+        self.failures: list[str] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(threads)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.3)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        while not self._stop.is_set():
+            try:
+                connection.request("POST", "/v1/predict", self.image, {"Content-Type": "image/png"})
+                response = connection.getresponse()
+                body = json.loads(response.read())
+            except (OSError, http.client.HTTPException) as exc:
+                self.failures.append(repr(exc))
+                connection.close()
+                continue
+            if response.status == 200:
+                self.answers.append(body)
+            else:
+                self.failures.append(f"{response.status} {body}")
+        connection.close()
+
+
+def test_it_answers_as_the_model_does(lesions, trained, photos):
+    image = photos / "benign" / "000.png"
+    answer = lesions.score(image)
+    [y_prob] = ta.load(trained.folder).predict([image]).y_prob
+    assert list(answer.probabilities.values()) == pytest.approx(y_prob.tolist(), abs=1e-6)
+    assert (answer.label, answer.model, answer.version) == ("benign", "lesions", lesions.record.version)
+    assert lesions.status().state == "ready"
+
+
+def test_it_outlives_the_program_that_made_it_and_is_found_by_another(trained, photos):
+    code = f"import tellapart as ta; ta.deploy({str(trained.folder)!r}, 'stays', auth=False, drain_s=0)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    [found] = [deployment for deployment in ta.deployments() if deployment.name == "stays"]
+    assert found.score(photos / "malignant" / "000.png").label == "malignant"
+    assert os.getsid(found.record.pid) == found.record.pid != os.getsid(0)
+    found.delete()
+
+
+def test_what_is_given_is_copied(trained, tmp_path, photos):
+    shutil.copytree(Bundle.load(trained.folder).folder, tmp_path / "model")
+    deployment = ta.deploy(tmp_path / "model", "copied", auth=False, drain_s=0)
+    shutil.rmtree(tmp_path / "model")
+    psutil.Process(workers_of(deployment)[0].pid).kill()
+    wait_until(lambda: deployment.status().state == "ready" and workers_of(deployment))
+    assert deployment.score(photos / "benign" / "000.png").label == "benign"
+    deployment.delete()
+
+
+def wait_until(condition, limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "this did not come"
+        time.sleep(0.05)
+
+
+def test_a_killed_supervisor_is_told_as_gone_and_leaves_nothing_behind(lesions, photos):
+    [worker] = workers_of(lesions)
+    os.kill(lesions.record.pid, signal.SIGKILL)
+    worker.wait(timeout=20)
+    status = lesions.status()
+    assert status.state == "gone"
+    assert "`tellapart deploy start lesions` starts it again" in status.detail
+    with pytest.raises(DeploymentError, match="'lesions' is gone: its process has ended"):
+        lesions.score(photos / "benign" / "000.png")
+    with pytest.raises(DeploymentError, match="is gone"):
+        lesions.scale(2)
+    lesions.start()
+    assert worker not in workers_of(lesions)
+    assert lesions.score(photos / "benign" / "000.png").label == "benign"
+    with pytest.raises(DeploymentError, match="runs already"):
+        lesions.start()
+
+
+def test_it_can_be_started_again_at_once(lesions, photos):
+    """The workers of a killed supervisor answer what they have begun, and hold the port meanwhile."""
+    os.kill(lesions.record.pid, signal.SIGKILL)
+    lesions.start()
+    assert lesions.score(photos / "benign" / "000.png").label == "benign"
+
+
+def test_a_port_taken_by_another_program_is_told_not_believed(lesions, monkeypatch):
+    monkeypatch.setattr(local, "STOP_EXTRA_S", 0.2)
+    [worker] = workers_of(lesions)
+    os.kill(lesions.record.pid, signal.SIGKILL)
+    worker.wait(timeout=20)
+    with socket.create_server(lesions.record.address):
+        status = lesions.status()
+        assert status.state == "gone"
+        assert f"port {lesions.record.port} is taken by another program" in status.detail
+        with pytest.raises(DeploymentError, match="is taken by another program"):
+            lesions.start()
+
+
+def test_another_process_with_the_same_number_is_left_alone(lesions):
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    real = lesions.record
+    Registry().save(replace(real, pid=stranger.pid))
+    assert lesions.status().state == "gone"
+    local.delete(lesions.record)
+    assert stranger.poll() is None
+    Registry().save(real)
+    stranger.kill()
+    stranger.wait()
+
+
+def test_attack_66_a_killed_worker_comes_back_by_itself(lesions, photos):
+    lesions.scale(2)
+    wait_until(lambda: len(workers_of(lesions)) == 2)
+    before = workers_of(lesions)
+    before[0].kill()
+    wait_until(lambda: len(workers_of(lesions)) == 2 and before[0] not in workers_of(lesions))
+    assert lesions.score(photos / "benign" / "000.png").label == "benign"
+
+
+def test_attack_67_an_update_under_load_fails_no_request(lesions, other_model, photos):
+    old = lesions.record.version
+    with Load(lesions, photos / "benign" / "000.png") as load:
+        new = lesions.update(other_model)
+        time.sleep(1)
+    assert load.failures == []
+    versions = [answer["version"] for answer in load.answers]
+    assert set(versions) == {old, new}
+    assert versions[-1] == new
+    assert {answer["predictions"][0]["label"] for answer in load.answers} == {"benign"}
+    assert lesions.record.version == new
+    assert Path(lesions.record.copy).parent.is_dir()
+
+
+def test_scaling_under_load_fails_no_request(lesions, photos):
+    with Load(lesions, photos / "benign" / "000.png") as load:
+        lesions.scale(2)
+        wait_until(lambda: len(workers_of(lesions)) == 2)
+        lesions.scale(1)
+        wait_until(lambda: len(workers_of(lesions)) == 1)
+    assert load.failures == []
+    assert len(load.answers) > 10
+    assert lesions.record.replicas == 1
+
+
+def test_attack_60_a_damaged_model_changes_nothing(lesions, trained, photos, tmp_path):
+    before = lesions.record
+    damaged = tmp_path / "damaged"
+    shutil.copytree(Bundle.load(trained.folder).folder, damaged)
+    content = bytearray((damaged / "model.onnx").read_bytes())
+    content[len(content) // 2 :] = b"\0" * (len(content) - len(content) // 2)
+    (damaged / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="damaged"):
+        lesions.update(damaged)
+    with pytest.raises(BundleError, match="damaged"):
+        ta.deploy(damaged, "lesions", replace=True)
+    assert lesions.record == before
+    assert lesions.score(photos / "benign" / "000.png").label == "benign"
+    assert len(list((before.folder / "models").iterdir())) == 1
+
+
+def test_a_copy_that_is_damaged_later_leaves_the_running_workers_alone(lesions, photos):
+    model = Path(lesions.record.copy) / "model.onnx"
+    content = model.read_bytes()
+    model.write_bytes(b"damaged")
+    with pytest.raises(DeploymentError, match="damaged"):
+        lesions.scale(2)
+    assert (lesions.record.replicas, lesions.status().state) == (1, "ready")
+    assert lesions.score(photos / "benign" / "000.png").label == "benign"
+    model.write_bytes(content)
+    lesions.scale(2)
+    wait_until(lambda: len(workers_of(lesions)) == 2)
+
+
+def test_attack_65_delete_lets_requests_finish_and_leaves_nothing(trained, photos):
+    deployment = ta.deploy(trained.folder, "ends", auth=False, replicas=2, drain_s=0.5)
+    record, processes = deployment.record, [psutil.Process(deployment.record.pid), *workers_of(deployment)]
+    image = (photos / "benign" / "000.png").read_bytes()
+    connection = http.client.HTTPConnection(*record.address, timeout=20)
+    connection.putrequest("POST", "/v1/predict")
+    connection.putheader("Content-Length", str(len(image)))
+    connection.endheaders(image[:100])
+    deleting = threading.Thread(target=deployment.delete)
+    deleting.start()
+    time.sleep(0.3)
+    connection.send(image[100:])
+    assert connection.getresponse().status == 200
+    deleting.join()
+    assert not any(process.is_running() and process.status() != "zombie" for process in processes)
+    assert not record.folder.exists()
+    assert local.is_free(record.host, record.port)
+    with pytest.raises(DeploymentError, match="no deployment 'ends'"):
+        deployment.delete()
+
+
+def test_one_that_does_not_end_is_killed(lesions, monkeypatch):
+    monkeypatch.setattr(local, "STOP_EXTRA_S", 0.5)
+    Registry().save(replace(lesions.record, settings={"drain_s": 0, "request_timeout_s": 0.1}))
+    process = psutil.Process(lesions.record.pid)
+    workers = workers_of(lesions)
+    process.suspend()
+    lesions.delete()
+    psutil.wait_procs([process, *workers], timeout=5)
+    assert not any(p.is_running() and p.status() != "zombie" for p in [process, *workers])
+
+
+def test_a_log_that_is_too_long_is_set_aside(lesions, monkeypatch):
+    monkeypatch.setattr(local, "MAX_LOG_BYTES", 10)
+    assert json.loads(lesions.logs(1)[0])["event"]
+    [worker] = workers_of(lesions)
+    os.kill(lesions.record.pid, signal.SIGKILL)
+    worker.wait(timeout=20)
+    lesions.start()
+    assert (lesions.record.folder / "service.log.1").stat().st_size > 10
+
+
+def test_the_key_of_whoever_starts_it_is_not_in_its_environment(trained, monkeypatch):
+    monkeypatch.setenv("TELLAPART_KEY", "ta_secret")
+    deployment = ta.deploy(trained.folder, "clean", auth=False, drain_s=0)
+    assert "TELLAPART_KEY" not in psutil.Process(deployment.record.pid).environ()
+    deployment.delete()
