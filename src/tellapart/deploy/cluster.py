@@ -6,6 +6,7 @@ that deploys may use Ray for itself. The record comes on standard input, the ans
 
 import json
 import logging
+import socket
 import sys
 import tempfile
 import time
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 120.0
 """For all replicas to be ready."""
+
+CONNECT_LIMIT_S = 5.0
+"""For a cluster's address to take a connection."""
 
 SHIPPED = (MODEL_FILE, CARD_FILE)
 """Files of a bundle that answers need."""
@@ -130,6 +134,7 @@ def _application(serve: "ModuleType", record: Record) -> Any:
     files = {name: (copy / name).read_bytes() for name in SHIPPED}
     keys = record.keys_file.read_text(encoding="utf-8") if record.auth else ""
     counts = Path(tempfile.gettempdir()) / f"tellapart-metrics-{record.name}-{record.version}"
+    told = settings.to_json()
     deployment = serve.deployment(
         name="service",
         num_replicas=record.replicas if _bounds(record) is None else None,
@@ -143,7 +148,7 @@ def _application(serve: "ModuleType", record: Record) -> Any:
             "runtime_env": {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": str(counts)}},
         },
     )
-    return deployment(serve.ingress()(Replica)).bind(files, settings.to_json(), _prefix(record))
+    return deployment(serve.ingress()(Replica)).bind(files, told, _prefix(record))
 
 
 def _prefix(record: Record) -> str:
@@ -173,9 +178,12 @@ def _connected(record: Record) -> Iterator["ModuleType"]:
     except ImportError as exc:
         raise MissingExtra("--target ray needs Ray: pip install 'tellapart[ray]'") from exc
     address = record.options["address"]
+    host, _, port = address.rpartition(":")
     try:
+        # Ray itself tries for two minutes.
+        socket.create_connection((host.rpartition("/")[2], int(port)), timeout=CONNECT_LIMIT_S).close()
         ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as exc:
+    except (OSError, RuntimeError, ValueError) as exc:
         raise DeploymentError(f"no Ray cluster answers at {address} ({_shortened(str(exc))})") from exc
     try:
         yield serve

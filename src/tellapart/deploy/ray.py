@@ -84,7 +84,8 @@ def _ask(verb: str, record: Record) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "tellapart.deploy.cluster", verb],
             input=json.dumps(asdict(record)),
-            env={**os.environ, **_environment(record)},
+            # Ray compares pickles to see what changed; they must not differ from process to process.
+            env={**os.environ, **_environment(record), "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
             timeout=ASK_LIMIT_S,
