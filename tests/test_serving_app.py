@@ -27,7 +27,7 @@ def url(trained):
     "path", ["/healthz", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/v2/health/live"]
 )
 def test_what_can_be_looked_at(url, path):
-    assert httpx2.get(url + path).status_code == 200
+    assert httpx2.get(url + path, timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Ray reads who may connect when it is imported, and one process can hold one conn
 that deploys may use Ray for itself. The record comes on standard input, the answer goes out as JSON.
 """
 
+import hashlib
 import json
 import logging
 import socket
@@ -148,7 +149,10 @@ def _application(serve: "ModuleType", record: Record) -> Any:
             "runtime_env": {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": str(counts)}},
         },
     )
-    return deployment(serve.ingress()(Replica)).bind(files, told, _prefix(record))
+    # Ray gives every application that is sent a new version, and would restart all replicas for a new key.
+    code = hashlib.sha256(f"{told} {record.version}".encode()).hexdigest()[:16]
+    service = deployment(serve.ingress()(Replica)).options(version=code, _internal=True)
+    return service.bind(files, told, _prefix(record))
 
 
 def _prefix(record: Record) -> str:

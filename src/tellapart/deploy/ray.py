@@ -84,8 +84,7 @@ def _ask(verb: str, record: Record) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "tellapart.deploy.cluster", verb],
             input=json.dumps(asdict(record)),
-            # Ray compares pickles to see what changed; they must not differ from process to process.
-            env={**os.environ, **_environment(record), "PYTHONHASHSEED": "0"},
+            env={**os.environ, **_environment(record)},
             capture_output=True,
             text=True,
             timeout=ASK_LIMIT_S,
