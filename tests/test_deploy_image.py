@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[1]
 
 def steps(dockerfile: Path, stage: str) -> list[tuple[str, str]]:
     """Instruction and value of a stage, after those of the stages that it begins from."""
-    parser = pytest.importorskip("dockerfile_parse", reason="in the group deploy-files")
+    parser = pytest.importorskip("dockerfile_parse", reason="in the dependency group test")
     structure = parser.DockerfileParser(fileobj=io.BytesIO(dockerfile.read_bytes())).structure
     stages: dict[str, list[tuple[str, str]]] = {}
     current: list[tuple[str, str]] = []
