@@ -1,5 +1,6 @@
 """Fixtures that many tests share; nothing here needs a network or a GPU."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def own_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     os.environ["TELLAPART_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_logs():
+    """Undo what a service that ran in this process did to the logs: its stream may be closed by now."""
+    loggers = [logging.getLogger(name) for name in ("tellapart", "uvicorn.error")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -14,13 +14,8 @@ from tellapart.serving import logs
 def written():
     """The lines that were logged so far, parsed."""
     stream = io.StringIO()
-    loggers = [logging.getLogger(name) for name in (logs.ROOT, "uvicorn.error")]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     logs.configure(stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def request_done(**changes):
