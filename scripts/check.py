@@ -22,7 +22,9 @@ CHECKS = (
     ("lint", "-m ruff check ."),
     ("types", "-m mypy"),
     ("import contracts", "-c 'import importlinter.cli, sys; sys.exit(importlinter.cli.lint_imports())'"),
-    ("tests", "-m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered --durations=10"),
+    ("tests", "-m pytest -n auto --dist loadfile -m 'not ray' --cov --cov-report= --durations=10"),
+    # A cluster wants the cores for itself.
+    ("tests on Ray", "-m pytest -m ray --cov --cov-append --cov-report=term:skip-covered --durations=5"),
 )
 
 
