@@ -80,9 +80,9 @@ def test_links_lead_somewhere(page):
 def option_names() -> set[str]:
     import typer.main
 
-    group = typer.main.get_command(app)
-    names = {"--help"}
-    for command in [group, *group.commands.values()]:
+    names, commands = {"--help"}, [typer.main.get_command(app)]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()  # a group's, which are read in their turn
         for parameter in command.params:
             names.update(parameter.opts)
     return names

@@ -14,7 +14,8 @@ PAGE = (Path(__file__).parent.parent / "docs" / "serving.md").read_text(encoding
 
 
 def block_with(text: str, language: str = "") -> str:
-    return next(b for b in re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S) if text in b)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return next(block for found, block in blocks if found == language and text in block)
 
 
 @pytest.fixture(scope="module")
