@@ -75,7 +75,9 @@ def predict_files(
     if not left:
         return n_errors
     files = {name: (bundle.folder / name).read_bytes() for name in (MODEL_FILE, CARD_FILE)}
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+    ray.init(
+        address=address or "local", log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True
+    )
     try:
         with progress.track("predicting", len(left)) as advance:
             for number, start in enumerate(range(0, len(left), part_size), n_parts):
