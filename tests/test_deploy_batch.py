@@ -82,3 +82,11 @@ def test_the_command_says_what_goes_with_what(trained, folder, capsys):
     assert "--out DIR" in capsys.readouterr().err
     assert run(["predict", str(trained.folder), str(folder), "--out", "x"]) == 1
     assert "go with --ray" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "head", "head:port"])
+def test_an_address_without_a_cluster_is_one_line_at_once(trained, folder, tmp_path, capsys, address):
+    arguments = ["predict", str(trained.folder), str(folder), "--ray", "--address", address]
+    assert run([*arguments, "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert address in line

@@ -4,7 +4,6 @@ Every node must see the images under the same paths. Answers are written in part
 so that an interrupted command goes on where it stopped when it is given again.
 """
 
-import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.bundle import CARD_FILE, MODEL_FILE, Bundle
+from tellapart.deploy.connection import LOCAL, connected
 from tellapart.errors import ConfigError, MissingExtra
 from tellapart.progress import SILENT, Progress
 
@@ -57,16 +57,17 @@ def predict_files(
     Raises
     ------
     ConfigError
-        If `out` holds answers of another model.
+        If `out` holds answers of another model, or the address is none.
+    DeploymentError
+        If no cluster answers there.
     MissingExtra
         If Ray is not installed.
     """
     try:
         import pyarrow
-        import ray
         from pyarrow import parquet
     except ImportError as exc:
-        raise MissingExtra("predict --ray needs Ray and pyarrow: pip install 'tellapart[ray]'") from exc
+        raise MissingExtra("predict --ray needs pyarrow: pip install 'tellapart[ray]'") from exc
     bundle = Bundle.load(model)
     version = bundle.model_sha256[:12]
     out.mkdir(parents=True, exist_ok=True)
@@ -75,21 +76,15 @@ def predict_files(
     if not left:
         return n_errors
     files = {name: (bundle.folder / name).read_bytes() for name in (MODEL_FILE, CARD_FILE)}
-    ray.init(
-        address=address or "local", log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True
-    )
-    try:
-        with progress.track("predicting", len(left)) as advance:
-            for number, start in enumerate(range(0, len(left), part_size), n_parts):
-                rows = _on_cluster(left[start : start + part_size], files)
-                n_errors += sum(row["error"] is not None for row in rows)
-                table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"model": version})
-                draft = out / f".part-{number:05d}"
-                parquet.write_table(table, draft)
-                draft.replace(out / f"part-{number:05d}.parquet")
-                advance(len(rows))
-    finally:
-        ray.shutdown()
+    with connected(address or LOCAL), progress.track("predicting", len(left)) as advance:
+        for number, start in enumerate(range(0, len(left), part_size), n_parts):
+            rows = _on_cluster(left[start : start + part_size], files)
+            n_errors += sum(row["error"] is not None for row in rows)
+            table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"model": version})
+            draft = out / f".part-{number:05d}"
+            parquet.write_table(table, draft)
+            draft.replace(out / f"part-{number:05d}.parquet")
+            advance(len(rows))
     return n_errors
 
 

@@ -6,8 +6,6 @@ that deploys may use Ray for itself. The record comes on standard input, the ans
 
 import hashlib
 import json
-import logging
-import socket
 import sys
 import tempfile
 import time
@@ -18,18 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.bundle import CARD_FILE, MODEL_FILE
+from tellapart.deploy.connection import connected, shortened
 from tellapart.deploy.state import Record
 from tellapart.deploy.target import service_settings
-from tellapart.errors import DeploymentError, MissingExtra, TellapartError
+from tellapart.errors import DeploymentError, TellapartError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 START_LIMIT_S = 120.0
 """For all replicas to be ready."""
-
-CONNECT_LIMIT_S = 5.0
-"""For a cluster's address to take a connection."""
 
 SHIPPED = (MODEL_FILE, CARD_FILE)
 """Files of a bundle that answers need."""
@@ -82,8 +78,12 @@ def status(record: Record) -> dict[str, Any]:
     with _connected(record) as serve:
         applications = serve.status().applications
         found = applications.get(record.name)
-    state = None if found is None else str(getattr(found.status, "value", found.status))
-    return {"status": state, "message": "" if found is None else found.message, "others": len(applications)}
+    state = (
+        {"status": None, "message": ""}
+        if found is None
+        else {"status": found.status, "message": found.message}
+    )
+    return {**state, "others": len(applications)}
 
 
 VERBS: Mapping[str, Callable[[Record], dict[str, Any]]] = {
@@ -116,7 +116,7 @@ def _run(serve: "ModuleType", record: Record) -> None:
         if found.status == "RUNNING" and ready >= record.replicas:
             return
         if found.status == "DEPLOY_FAILED":
-            raise DeploymentError(f"{record.name} did not start on the cluster: {_shortened(found.message)}")
+            raise DeploymentError(f"{record.name} did not start on the cluster: {shortened(found.message)}")
         if time.monotonic() > deadline:
             wanted = record.replicas * _cpus(record)
             raise DeploymentError(
@@ -134,7 +134,9 @@ def _application(serve: "ModuleType", record: Record) -> Any:
     copy = Path(record.copy)
     files = {name: (copy / name).read_bytes() for name in SHIPPED}
     keys = record.keys_file.read_text(encoding="utf-8") if record.auth else ""
-    counts = Path(tempfile.gettempdir()) / f"tellapart-metrics-{record.name}-{record.version}"
+    # A later deployment of this name must not go on counting where this one ended.
+    since = hashlib.sha256(record.created.encode()).hexdigest()[:8]
+    counts = Path(tempfile.gettempdir()) / f"tellapart-metrics-{record.name}-{record.version}-{since}"
     told = settings.to_json()
     deployment = serve.deployment(
         name="service",
@@ -168,31 +170,13 @@ def _bounds(record: Record) -> Mapping[str, int] | None:
     return None if most is None else {"min_replicas": record.replicas, "max_replicas": int(most)}
 
 
-def _shortened(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "Ray gives no reason; see its logs"
-
-
 @contextmanager
 def _connected(record: Record) -> Iterator["ModuleType"]:
     """Lend Ray Serve on the deployment's cluster."""
-    try:
-        import ray
+    with connected(record.options["address"]):
         from ray import serve
-    except ImportError as exc:
-        raise MissingExtra("--target ray needs Ray: pip install 'tellapart[ray]'") from exc
-    address = record.options["address"]
-    host, _, port = address.rpartition(":")
-    try:
-        # Ray itself tries for two minutes.
-        socket.create_connection((host.rpartition("/")[2], int(port)), timeout=CONNECT_LIMIT_S).close()
-        ray.init(address=address, namespace="serve", log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as exc:
-        raise DeploymentError(f"no Ray cluster answers at {address} ({_shortened(str(exc))})") from exc
-    try:
+
         yield serve
-    finally:
-        ray.shutdown()
 
 
 def _http_port(serve: "ModuleType") -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tellapart.data.files import write_atomically
 from tellapart.serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Replica:
         for file_name, content in files.items():
             (bundle / file_name).write_bytes(content)
         self._keys_file = folder / "keys.json"
-        self._write_keys(LOCKED)
+        write_atomically(self._keys_file, LOCKED.encode())
         self._settings = replace(
             told,
             models={name: bundle},
@@ -55,18 +56,13 @@ class Replica:
 
     def reconfigure(self, told: Mapping[str, str]) -> None:
         """Take over keys that changed; Ray calls this at the start too, without a restart."""
-        self._write_keys(told["keys"] or LOCKED)
+        write_atomically(self._keys_file, (told["keys"] or LOCKED).encode())  # in a folder of our own, 0700
 
     def __serve_build_asgi_app__(self) -> "ASGIApp":
         """Return the service, asked as if it stood at the root."""
         from tellapart.serving.app import create_app
 
         return WithoutPrefix(create_app(self._settings), self._prefix)
-
-    def _write_keys(self, text: str) -> None:
-        descriptor = os.open(self._keys_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
 
 
 class WithoutPrefix:
