@@ -13,86 +13,28 @@ PYTHON may be the interpreter of another environment; it needs onnxruntime, NumP
 """
 
 import argparse
-import base64
-import json
-import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
 import numpy as np
-import psutil
 from measure import machine_line, megabytes, table
+from service import N_PICTURES, OTHERS, OURS, Server, make_model, serving
 
-import tellapart as ta
 from tellapart.bundle import Bundle
 from tellapart.data.images import load_pixels
 from tellapart.data.reader import n_cores
 from tellapart.inference import Engine
 from tellapart.loadtest.figures import Level, saturation
-from tellapart.loadtest.load import Traffic, measure, rising
+from tellapart.loadtest.load import measure, rising
 from tellapart.loadtest.picture import drawn
 
-HERE = Path(__file__).parent
-RIVALS = HERE / "rivals"
-N_PICTURES = 16
-BOUNDARY = "a-boundary-that-no-picture-holds"
-
-
-@dataclass(frozen=True)
-class Server:
-    """How one server is found, started and asked; `form` is raw, file (multipart) or base64 (in JSON)."""
-
-    name: str
-    imports: str
-    command: Sequence[str]
-    path: str
-    form: str
-
-    def bodies(self, pictures: Sequence[bytes]) -> tuple[list[bytes], str]:
-        """Return the requests' bodies and their type."""
-        if self.form == "base64":
-            texts = [{"image": base64.b64encode(picture).decode()} for picture in pictures]
-            return [json.dumps(text).encode() for text in texts], "application/json"
-        if self.form == "file":
-            head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
-            head += "Content-Type: image/jpeg\r\n\r\n"
-            tail = f"\r\n--{BOUNDARY}--\r\n".encode()
-            return [head.encode() + p + tail for p in pictures], f"multipart/form-data; boundary={BOUNDARY}"
-        return list(pictures), "image/jpeg"
-
-
-OURS = Server("tellapart serve", "tellapart", ("-m", "tellapart", "serve"), "/v1/predict", "raw")
-OTHERS = (
-    Server("FastAPI, plain", "fastapi", (str(RIVALS / "plain_fastapi.py"),), "/predict", "file"),
-    Server("LitServe", "litserve", (str(RIVALS / "litserve_server.py"),), "/predict", "base64"),
-    Server("BentoML", "bentoml", ("-m", "bentoml", "serve", "bentoml_server:Classify"), "/predict", "file"),
-    Server("Ray Serve", "ray.serve", (str(RIVALS / "ray_serve.py"),), "/predict", "raw"),
-)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server that answers."""
-
-    traffic: Traffic
-    process: psutil.Process
-    ready_s: float
-
-    def memory_bytes(self) -> int:
-        """Return what its processes hold now, all together."""
-        family = [self.process, *self.process.children(recursive=True)]
-        return sum(one.memory_info().rss for one in family if one.is_running())
+ROUNDS = 3
 
 
 def main() -> None:
@@ -118,21 +60,6 @@ def main() -> None:
                 compare_with_rivals(
                     model, precision, pictures, options.seconds, rivals, options.rivals_python
                 )
-
-
-def make_model(run: Path, pictures: Sequence[bytes]) -> Path:
-    """Train a ResNet-18 on the pictures and quantise it; what it learns does not matter."""
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as name:
-        os.environ["TELLAPART_CACHE"] = f"{name}/cache"
-        for number, picture in enumerate([*pictures, *(drawn(100 + i) for i in range(24))]):
-            folder = Path(name) / "pictures" / ("odd" if number % 2 else "even")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{number:03d}.jpg").write_bytes(picture)
-        config = ta.TrainConfig(mode="features", backbone="resnet18", weights="none", image_size=224)
-        data = ta.Dataset.from_folder(Path(name) / "pictures")
-        ta.train(data, config, run)
-        ta.export(run, run / "model-int8", precision="int8", data=data, force=True)
-    return run
 
 
 def compare_with_bare(model: Path, precision: str, pictures: Sequence[bytes], seconds: float) -> None:
@@ -186,30 +113,41 @@ def compare_with_rivals(
     rivals: Sequence[Server],
     python: Path,
 ) -> None:
-    """Print each server's saturation, and its p99 at a rate that all can take."""
+    """Print each server's saturation, and its p99 at a rate that all can take.
+
+    Servers take turns, several times over, so that all see the same machine: its speed changes by the minute.
+    """
     everyone = [(OURS, Path(sys.executable)), *((rival, python) for rival in rivals)]
-    best: dict[str, Level] = {}
+    best: dict[str, list[Level]] = {server.name: [] for server, _ in everyone}
+    equal: dict[str, list[Level]] = {server.name: [] for server, _ in everyone}
     ready: dict[str, tuple[float, int]] = {}
-    for server, interpreter in everyone:
-        with serving(server, model, pictures, interpreter) as running:
-            levels = list(rising(running.traffic, (4, 8, 16, 32), duration_s=seconds))
-            best[server.name] = max(levels, key=lambda level: level.throughput)
-            ready[server.name] = running.ready_s, running.memory_bytes()
-    rate = 0.5 * min(level.throughput for level in best.values())
+    for _ in range(ROUNDS):
+        for server, interpreter in everyone:
+            with serving(server, model, pictures, interpreter) as running:
+                levels = list(rising(running.traffic, (8, 16), duration_s=seconds / 2))
+                best[server.name].append(max(levels, key=lambda level: level.throughput))
+                ready[server.name] = running.ready_s, running.memory_bytes()
+    throughput = {name: statistics.median(one.throughput for one in found) for name, found in best.items()}
+    rate = 0.5 * min(throughput.values())
+    if not rate:
+        raise SystemExit(f"a server answered nothing: {best}")
+    for _ in range(ROUNDS):
+        for server, interpreter in everyone:
+            with serving(server, model, pictures, interpreter) as running:
+                equal[server.name].append(measure(running.traffic, rate, duration_s=seconds, is_open=True))
     rows = []
-    for server, interpreter in everyone:
-        if not rate:
-            raise SystemExit(f"a server answered nothing: {best}")
-        with serving(server, model, pictures, interpreter) as running:
-            equal = measure(running.traffic, rate, duration_s=2 * seconds, is_open=True)
-        top, (ready_s, memory) = best[server.name], ready[server.name]
-        ours = best[OURS.name].throughput / top.throughput
-        errors = top.n_errors + equal.n_errors
-        latencies = [f"{equal.percentile_ms(q) or float('nan'):.1f}" for q in (50, 99)]
-        speed = [f"{top.throughput:.1f}", f"{ours:.2f}", *latencies]
+    for server, _ in everyone:
+        ready_s, memory = ready[server.name]
+        over = [o.throughput / t.throughput for o, t in zip(best[OURS.name], best[server.name], strict=True)]
+        latencies_ms = 1000 * np.concatenate([level.latencies_s for level in equal[server.name]])
+        shown = [f"{np.percentile(latencies_ms, q):.1f}" for q in (50, 99)]
+        errors = sum(level.n_errors for level in [*best[server.name], *equal[server.name]])
+        speed = [f"{throughput[server.name]:.1f}", f"{statistics.median(over):.2f}", *shown]
         rows.append([server.name, *speed, errors, f"{ready_s:.1f}", megabytes(memory)])
     print(f"## {precision}: beside other servers\n")
-    print(f"Latencies at {rate:.1f} requests a second, half of what the slowest takes.\n")
+    print(
+        f"Medians of {ROUNDS} rounds; latencies at {rate:.1f} requests/s, half of what the slowest takes.\n"
+    )
     header = ("server", "answers/s", "ours over it", "p50, ms", "p99, ms", "errors", "ready, s", "memory")
     print(table(header, rows), end="\n\n")
 
@@ -255,81 +193,6 @@ def is_installed(server: Server, python: Path) -> bool:
     if found.returncode:
         print(f"{server.name}: not installed for {python.name}, passed over\n")
     return found.returncode == 0
-
-
-@contextmanager
-def serving(server: Server, model: Path, pictures: Sequence[bytes], python: Path) -> Iterator[Running]:
-    """Run a server in processes of its own until the block ends."""
-    port = free_port()
-    bodies, content_type = server.bodies(pictures)
-    url = f"http://127.0.0.1:{port}{server.path}"
-    extra = {"MODEL": str(model), "PORT": str(port), "CORES": str(n_cores()), "RAY_USAGE_STATS_ENABLED": "0"}
-    paths = os.pathsep.join([str(RIVALS), str(HERE.parent / "src"), os.environ.get("PYTHONPATH", "")])
-    command = [str(python), *server.command]
-    if server is OURS:
-        command += [str(model), "--port", str(port)]
-    elif server.name == "BentoML":
-        command += ["--host", "127.0.0.1", "--port", str(port), "-q"]
-    with tempfile.TemporaryFile() as printed:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **extra, "PYTHONPATH": paths},
-            cwd=RIVALS,
-            stdout=printed,
-            stderr=printed,
-            start_new_session=True,
-        )
-        try:
-            wait_for_answer(process, url, bodies[0], content_type)
-            ready_s = time.perf_counter() - started
-            traffic = Traffic.to(url, bodies, content_type=content_type)
-            yield Running(traffic, psutil.Process(process.pid), ready_s)
-        except TimeoutError:
-            printed.seek(0)
-            raise SystemExit(f"{server.name} did not answer:\n{printed.read().decode()[-3000:]}") from None
-        finally:
-            stop(process)
-
-
-def wait_for_answer(process: subprocess.Popen[bytes], url: str, body: bytes, content_type: str) -> None:
-    """Return when the first good answer came.
-
-    Raises
-    ------
-    TimeoutError
-        If none came within a minute and a half.
-    """
-    deadline = time.monotonic() + 90
-    with httpx2.Client(timeout=30, trust_env=False) as client:
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if client.post(url, content=body, headers={"Content-Type": content_type}).is_success:
-                    return
-            except httpx2.TransportError:
-                pass
-            time.sleep(0.02)
-    raise TimeoutError
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server and the processes it started."""
-    family = [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for one in psutil.wait_procs(family, timeout=10)[1]:
-        one.kill()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 if __name__ == "__main__":

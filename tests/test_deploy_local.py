@@ -123,6 +123,18 @@ def test_it_outlives_the_program_that_made_it_and_is_found_by_another(trained, p
     found.delete()
 
 
+def test_one_whose_maker_is_killed_while_it_starts_is_found(trained):
+    command = [sys.executable, "-m", "tellapart", "deploy", "create", "orphan", str(trained.folder)]
+    with subprocess.Popen([*command, "--no-auth"]) as maker:
+        wait_until(lambda: any(r.name == "orphan" and r.pid for r in Registry().all()))
+        maker.kill()
+    orphan = ta.Deployment.find("orphan")
+    wait_until(lambda: orphan.status().state == "ready")
+    process = psutil.Process(orphan.record.pid)
+    orphan.delete()
+    assert not process.is_running()
+
+
 def test_what_is_given_is_copied(trained, tmp_path, photos):
     shutil.copytree(Bundle.load(trained.folder).folder, tmp_path / "model")
     deployment = ta.deploy(tmp_path / "model", "copied", auth=False, drain_s=0)

@@ -1,5 +1,6 @@
 """Deployments on a Ray cluster that runs on this machine: the same answers, and what survives what."""
 
+import json
 import os
 import shutil
 import signal
@@ -110,9 +111,22 @@ def test_a_node_may_die(trained, pictures):
         cluster.remove_node(second, allow_graceful=False)
         wait_until(lambda: answers(deployment, pictures[0]) == first, limit_s=60)
         wait_until(lambda: len(replicas_of("nodes")) == 2, limit_s=60)
-        deployment.delete()
     finally:
         cluster.shutdown()
+    assert deployment.status().state == "unreachable"
+    with pytest.raises(DeploymentError, match=r"whether 'nodes' still runs .* --force"):
+        deployment.delete()
+    deployment.delete(force=True)
+    with pytest.raises(DeploymentError, match="no deployment 'nodes'"):
+        Deployment.find("nodes")
+
+
+def test_what_the_replicas_say_can_be_read(lesions, pictures):
+    lesions.score(pictures[0])
+    lines = [json.loads(line) for line in lesions.logs(1000)]
+    asked = [line for line in lines if line["event"] == "request" and line["route"] == "/v1/predict"]
+    assert asked
+    assert {line["event"] for line in lines} >= {"model", "request"}
 
 
 def test_no_cluster_at_the_address_is_one_line(trained):

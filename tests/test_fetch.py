@@ -23,7 +23,7 @@ from pictures import encode, solid
 from tellapart.data import addresses
 from tellapart.data import fetch as fetching
 from tellapart.data.addresses import NO_ANSWER, ForbiddenAddress
-from tellapart.data.fetch import FetchRules, FetchTimeout, NotAnImage, fetch
+from tellapart.data.fetch import Allowance, FetchRules, FetchTimeout, NotAnImage, fetch
 from tellapart.errors import FetchError
 
 PNG = encode(solid("red"))
@@ -335,6 +335,14 @@ def test_42_the_limit_is_a_limit(serve, extra, framing):
         assert "larger than 200,000 bytes" in refused(server.url, rules, NotAnImage)
     else:
         assert fetch(server.url, rules) == body
+
+
+def test_42_several_images_share_an_allowance(serve):
+    server = serve(http())
+    allowance = Allowance(2 * len(PNG) + 1)
+    assert [fetch(server.url, server.rules, allowance) for _ in range(2)] == [PNG, PNG]
+    with pytest.raises(NotAnImage, match=f"together are larger than {2 * len(PNG) + 1:,} bytes"):
+        fetch(server.url, server.rules, allowance)
 
 
 def test_42_a_length_that_is_too_large_is_believed_before_the_body_is_read(serve):

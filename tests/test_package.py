@@ -9,6 +9,7 @@ from graphs import mean_colour_featurizer
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
+from tellapart.drift import summarise
 from tellapart.errors import BundleError, ExportError
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.estimate import Estimate
@@ -96,6 +97,18 @@ def test_the_licence_belongs_to_the_weights_that_were_used(dataset, tmp_path, we
     assert backbone["name"] == "efficientnet_lite1"
     assert backbone["weights"].startswith(named)
     assert backbone["weights_licence"] == licence
+
+
+def test_validation_images_are_what_services_compare_theirs_with(dataset, tmp_path):
+    train, val = dataset.subset(range(20, 60)), dataset.subset([*range(10), *range(70, 80)])
+    folder, made = tmp_path / "m", {"config": TrainConfig(), "resize": RESIZE, "figures": {}}
+    card = package(Colourist(), folder, train=train, used=dataset, val=val, **made).card
+    y_prob = ta.load(folder).predict([sample.path for sample in val.samples]).y_prob
+    expected = summarise(val.pixels(RESIZE), y_prob, ("a", "b"), images_from="validation images")
+    assert card.reference == expected
+    assert card.reference["n_images"] == 20
+    without = package(Colourist(), tmp_path / "n", train=train, used=dataset, **made).card
+    assert without.reference["images_from"] == "training and test images"
 
 
 def test_fewer_images_than_wanted_are_all_compared(dataset, tmp_path):

@@ -44,9 +44,7 @@ def predict(url: str, **headers: str) -> httpx2.Response:
     return httpx2.post(f"{url}/v1/predict", content=IMAGE, headers=headers)
 
 
-def raw(
-    url: str, *headers: bytes, line: bytes = b"GET /v2/health/live HTTP/1.1", host: bytes | None = None
-) -> int:
+def raw(url: str, *headers: bytes, line: bytes = b"GET /v2 HTTP/1.1", host: bytes | None = None) -> int:
     """The status of a request that no client library would send."""
     if host is None:
         host = b"Host: " + url.removeprefix("http://").encode()
@@ -68,14 +66,17 @@ def test_requests_need_a_key(url, key):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/predict", "/score", "/v2", "/v2/repository/index", "/nothing", "/v2/health/live"]
+    "path", ["/v1/predict", "/score", "/v2", "/v2/repository/index", "/nothing", "/v2/health/other"]
 )
 def test_all_but_the_public_paths_need_a_key(url, path):
     assert httpx2.get(url + path).status_code == 401
     assert httpx2.post(url + path).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/docs", "/openapi.json", "/metrics"])
+PROBES = ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"]
+
+
+@pytest.mark.parametrize("path", [*PROBES, "/", "/docs", "/openapi.json", "/metrics"])
 def test_public_paths_need_none(url, path):
     assert httpx2.get(url + path).status_code == 200
 
@@ -167,8 +168,9 @@ def test_two_hosts_are_refused(url, key):
     assert raw(url, authorization, b"Host: localhost") == 400
 
 
-def test_health_is_told_whatever_the_host_is_called(url):
-    assert raw(url, line=b"GET /healthz HTTP/1.1", host=b"Host: 10.1.2.3:8000") == 200
+@pytest.mark.parametrize("path", PROBES)
+def test_health_is_told_whatever_the_host_is_called(url, path):
+    assert raw(url, line=f"GET {path} HTTP/1.1".encode(), host=b"Host: 10.1.2.3:8000") == 200
 
 
 def test_pages_of_other_sites_are_refused(url, key):
@@ -244,14 +246,14 @@ def test_a_key_may_not_ask_too_often(trained, keys, key):
     _, other = keys.create("other")
     with running(create_app(settings)) as url, httpx2.Client(base_url=url) as client:
         known = {"Authorization": f"Bearer {key}"}
-        answers = [client.get("/v2/health/live", headers=known) for _ in range(6)]
+        answers = [client.get("/v2", headers=known) for _ in range(6)]
 
         assert [answer.status_code for answer in answers[:3]] == [200] * 3
         assert answers[-1].status_code == 429
         wait_s = int(answers[-1].headers["retry-after"])
-        assert client.get("/v2/health/live", headers={"Authorization": f"Bearer {other}"}).status_code == 200
+        assert client.get("/v2", headers={"Authorization": f"Bearer {other}"}).status_code == 200
         time.sleep(wait_s)
-        assert client.get("/v2/health/live", headers=known).status_code == 200
+        assert client.get("/v2", headers=known).status_code == 200
 
 
 def app_of(endpoint, settings: Settings) -> Starlette:

@@ -297,6 +297,23 @@ def test_images_by_url_where_the_operator_allows_them(trained, pictures):
     assert results[1]["status"] == 400
 
 
+def test_images_by_url_may_together_be_as_large_as_a_body(trained, pictures):
+    _picture_app.picture = pictures[1]
+    with running(_picture_app, lifespan="off") as elsewhere:
+        allowed = Settings(
+            {"m": trained.folder},
+            url_scoring=True,
+            url_allow_private=True,
+            url_ports=(int(elsewhere.rsplit(":", 1)[1]),),
+            max_body_bytes=2 * len(pictures[1]),
+        )
+        with running(create_app(allowed)) as url:
+            results = post(url, json={"images": 3 * [{"url": f"{elsewhere}/a.png"}]}).json()["predictions"]
+    assert sorted("label" in result for result in results) == [False, True, True]
+    [refused] = [result for result in results if "error" in result]
+    assert (refused["status"], "together" in refused["error"]) == (400, True)
+
+
 def test_forbidden_addresses_closed_ports_and_unknown_names_answer_alike(trained):
     """Attack 46: nobody scans a network through the service."""
     settings = Settings({"m": trained.folder}, url_scoring=True, url_timeout_s=3)

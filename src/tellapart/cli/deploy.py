@@ -222,11 +222,16 @@ def logs(
 
 
 @app.command()
-def delete(name: Name) -> int:
+def delete(
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Forget it also where its cluster cannot be reached.")
+    ] = False,
+) -> int:
     """Let requests in flight finish, stop a deployment and forget it."""
     from tellapart.deploy.deployment import Deployment
 
-    Deployment.find(name).delete()
+    Deployment.find(name).delete(force=force)
     tell(f"{name} is deleted")
     return 0
 

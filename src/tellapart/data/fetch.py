@@ -74,8 +74,37 @@ class FetchRules:
     max_redirects: int = 3
 
 
-def fetch(url: str, rules: FetchRules, *, resolver: Resolver = socket.getaddrinfo) -> bytes:
-    """Return the bytes of the image at `url`; call it from a thread, it blocks.
+class Allowance:
+    """How many bytes several images may have together; threads share it."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = self._left_bytes = n_bytes
+        self._lock = threading.Lock()
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes that arrived.
+
+        Raises
+        ------
+        NotAnImage
+            If there are more than allowed.
+        """
+        with self._lock:
+            self._left_bytes -= n_bytes
+            if self._left_bytes < 0:
+                raise NotAnImage(
+                    f"the images together are larger than {self._n_bytes:,} bytes: ask for fewer"
+                )
+
+
+def fetch(
+    url: str,
+    rules: FetchRules,
+    allowance: Allowance | None = None,
+    *,
+    resolver: Resolver = socket.getaddrinfo,
+) -> bytes:
+    """Return the bytes of the image at `url`, counted in `allowance`; call it from a thread, it blocks.
 
     Raises
     ------
@@ -86,7 +115,7 @@ def fetch(url: str, rules: FetchRules, *, resolver: Resolver = socket.getaddrinf
     """
     deadline = _Deadline(time.monotonic() + rules.timeout_s)
     try:
-        return _follow(url, rules, resolver, deadline)
+        return _follow(url, rules, allowance or Allowance(rules.max_bytes), resolver, deadline)
     except FetchError:
         raise
     except TimeoutError:
@@ -98,7 +127,9 @@ def fetch(url: str, rules: FetchRules, *, resolver: Resolver = socket.getaddrinf
         raise ForbiddenAddress from None
 
 
-def _follow(url: str, rules: FetchRules, resolver: Resolver, deadline: "_Deadline") -> bytes:
+def _follow(
+    url: str, rules: FetchRules, allowance: Allowance, resolver: Resolver, deadline: "_Deadline"
+) -> bytes:
     for _ in range(rules.max_redirects + 1):
         check = functools.partial(
             resolve,
@@ -114,7 +145,7 @@ def _follow(url: str, rules: FetchRules, resolver: Resolver, deadline: "_Deadlin
             connection.ask() as response,
         ):
             if response.status not in _REDIRECTS:
-                return _image(response, rules.max_bytes)
+                return _image(response, rules.max_bytes, allowance)
             location = response.getheader("Location", "")
         if not (location.isascii() and location.isprintable()):
             raise ForbiddenAddress  # urljoin would drop the odd characters, and so hide them from the check
@@ -122,7 +153,7 @@ def _follow(url: str, rules: FetchRules, resolver: Resolver, deadline: "_Deadlin
     raise NotAnImage(f"more than {rules.max_redirects} redirects: give the address of the image itself")
 
 
-def _image(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+def _image(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowance) -> bytes:
     """Return the body, or refuse the answer from its headers before reading any of it."""
     if response.status != 200:
         raise NotAnImage(f"the server answered with status {response.status}: check the address")
@@ -134,10 +165,10 @@ def _image(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
         )
     if response.getheader("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise NotAnImage("the server sent the image compressed once more, unasked: send the image itself")
-    return _body(response, max_bytes)
+    return _body(response, max_bytes, allowance)
 
 
-def _body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
+def _body(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowance) -> bytes:
     too_large = NotAnImage(f"the image is larger than {max_bytes:,} bytes: send a smaller one")
     if response.length is not None and response.length > max_bytes:
         raise too_large
@@ -146,6 +177,7 @@ def _body(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise too_large
+        allowance.take(len(chunk))
     if response.length:  # what the server promised and did not send
         raise http.client.IncompleteRead(b"", response.length)
     return bytes(body)

@@ -154,7 +154,9 @@ def _application(serve: "ModuleType", record: Record) -> Any:
     # Ray gives every application that is sent a new version, and would restart all replicas for a new key.
     code = hashlib.sha256(f"{told} {record.version}".encode()).hexdigest()[:16]
     service = deployment(serve.ingress()(Replica)).options(version=code, _internal=True)
-    return service.bind(files, told, _prefix(record))
+    # The nodes of other clusters do not share our disk; Ray collects there what is printed.
+    log = str(record.log_file) if "pid" in record.options else None
+    return service.bind(files, told, _prefix(record), log)
 
 
 def _prefix(record: Record) -> str:

@@ -131,14 +131,29 @@ class Deployment:
         """Start a deployment whose processes are gone, with the same model, port and keys."""
         record = self.record
         target = target_of(record.target)
-        if target.status(record).state != "gone":
+        if target.status(record).state in ("ready", "not ready"):
             raise DeploymentError(f"the deployment {self.name!r} runs already at {record.url}")
         Registry().save(target.create(record))
 
-    def delete(self) -> None:
-        """Let its requests in flight finish, stop it, and forget it with its model, keys and log."""
+    def delete(self, *, force: bool = False) -> None:
+        """Let its requests in flight finish, stop it, and forget it with its model, keys and log.
+
+        Raises
+        ------
+        DeploymentError
+            If its cluster cannot be reached. With `force` it is forgotten nevertheless, and what may still
+            run there is left to the cluster's owner.
+        """
         record = self.record
-        target_of(record.target).delete(record)
+        target = target_of(record.target)
+        status = target.status(record)
+        if status.state != "unreachable":
+            target.delete(record)
+        elif not force:
+            raise DeploymentError(
+                f"{status.detail}: whether {self.name!r} still runs there is not known; try again when it "
+                f"answers, or `tellapart deploy delete {self.name} --force` forgets it here"
+            )
         shutil.rmtree(record.folder, ignore_errors=True)
         Registry().remove(self.name)
 
@@ -164,9 +179,17 @@ class Deployment:
         return key
 
     def logs(self, n: int = 50) -> list[str]:
-        """Return the last lines that its processes printed."""
+        """Return the last lines that its processes printed.
+
+        Raises
+        ------
+        DeploymentError
+            If they lie on the nodes of a cluster that is not ours.
+        """
+        record = self.record
+        log = target_of(record.target).log_file(record)
         try:
-            with self.record.log_file.open(encoding="utf-8", errors="replace") as lines:
+            with log.open(encoding="utf-8", errors="replace") as lines:
                 return [line.rstrip("\n") for line in deque(lines, maxlen=n)]
         except FileNotFoundError:
             return []
@@ -199,8 +222,8 @@ class Deployment:
         record = self.record
         target = target_of(record.target)
         status = target.status(record)
-        if status.state == "gone":
-            raise DeploymentError(f"the deployment {self.name!r} is gone: {status.detail}")
+        if status.state in ("gone", "unreachable"):
+            raise DeploymentError(f"the deployment {self.name!r} is {status.state}: {status.detail}")
         return target, record
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from tellapart.data.files import write_atomically
 from tellapart.deploy.process import Process
 from tellapart.deploy.service import SETTINGS_FILE, STATE_FILE
-from tellapart.deploy.state import Record
+from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
 from tellapart.errors import DeploymentError
 
@@ -50,15 +50,16 @@ def create(record: Record) -> Record:
     _write_settings(record)
     _state_file(record).unlink(missing_ok=True)
     child = _start(record)
-    process = Process.of(child.pid)
     try:
+        process = Process.of(child.pid)
+        if process is not None:
+            # Written down at once: if we are killed while it starts, it can be found, and ended.
+            record = Registry().save(replace(record, pid=process.pid, started=process.started))
         _wait_for(record, lambda: child.poll() is None, START_LIMIT_S)
     except BaseException:
         _end(child)
         raise
-    if process is None:
-        raise DeploymentError(f"{record.name} ended as soon as it was ready; see {record.log_file}")
-    return replace(record, pid=process.pid, started=process.started)
+    return record
 
 
 def scale(record: Record) -> Record:
@@ -101,6 +102,11 @@ def status(record: Record) -> Status:
     if code == 200:
         return Status("ready")
     return Status("not ready", f"{detail}; see `tellapart deploy logs {record.name}`")
+
+
+def log_file(record: Record) -> Path:
+    """See `tellapart.deploy.target.Target.log_file`."""
+    return record.log_file
 
 
 def is_free(host: str, port: int) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from tellapart import errors
@@ -70,12 +71,22 @@ def status(record: Record) -> Status:
     try:
         found = _ask("status", record)
     except DeploymentError as exc:
-        return Status("gone", f"{exc}; {again}")
+        return Status("unreachable" if own is None else "not ready", str(exc))
     if found["status"] is None:
         return Status("gone", f"the cluster does not run it any more; {again}")
     if found["status"] == "RUNNING":
         return Status("ready")
     return Status("not ready", f"Ray says {found['status']}: {found['message'] or 'no reason'}")
+
+
+def log_file(record: Record) -> Path:
+    """See `tellapart.deploy.target.Target.log_file`."""
+    if _own_cluster(record) is None:
+        raise DeploymentError(
+            f"the cluster {record.options['address']} keeps what its replicas print on their nodes, in "
+            "/tmp/ray/session_latest/logs if its owner has not said otherwise"
+        )
+    return record.log_file
 
 
 def _ask(verb: str, record: Record) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tellapart.data.files import write_atomically
+from tellapart.serving import logs
 from tellapart.serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,14 @@ class Replica:
         `Settings.to_json` of the deployment.
     prefix
         The path below which the cluster's proxy serves this deployment, such as ``/lesions``.
+    log
+        The file to which all replicas append what they have to say; without one, standard error.
     """
 
-    def __init__(self, files: Mapping[str, bytes], settings: str, prefix: str) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes], settings: str, prefix: str, log: str | None = None
+    ) -> None:
+        logs.configure(None if log is None else Path(log).open("a", encoding="utf-8"))  # noqa: SIM115
         self._folder = tempfile.TemporaryDirectory(prefix="tellapart-")  # removed with the replica
         folder, told = Path(self._folder.name), Settings.from_json(settings)
         name = told.default_model

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from tellapart.deploy.state import Record
@@ -25,12 +26,12 @@ class Status:
     ----------
     state
         ``"ready"``; ``"not ready"`` (its process lives and does not answer); ``"gone"`` (the record is
-        stale: nothing of it runs).
+        stale: nothing of it runs); ``"unreachable"`` (the cluster that may run it does not answer).
     detail
         Why, and what to type next; empty when ready.
     """
 
-    state: Literal["ready", "not ready", "gone"]
+    state: Literal["ready", "not ready", "gone", "unreachable"]
     detail: str = ""
 
 
@@ -58,6 +59,9 @@ class Target(Protocol):
 
     def status(self, record: Record) -> Status:
         """Say how it is; never believe the record."""
+
+    def log_file(self, record: Record) -> Path:
+        """Return where its processes print; it may not be there yet."""
 
 
 def target_of(name: str) -> Target:

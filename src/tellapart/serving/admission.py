@@ -14,8 +14,8 @@ from tellapart.serving.settings import Settings, is_loopback
 MAX_HEADER_BYTES = 16_384
 """Of all headers together."""
 
-_OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
-_PROBES = frozenset({"/healthz", "/readyz"})
+_PROBES = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+_PAGES = frozenset({"/", "/docs", "/openapi.json"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 
 
@@ -49,7 +49,7 @@ class Admission:
 
     def _is_open(self, path: str) -> bool:
         open_metrics = path == "/metrics" and self._settings.is_loopback
-        return path in _OPEN or path.startswith("/static/") or open_metrics
+        return path in _PAGES or path.startswith("/static/") or open_metrics
 
     def _check_host(self, headers: Headers) -> str:
         hosts = headers.getlist("host")

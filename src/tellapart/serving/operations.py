@@ -241,8 +241,8 @@ def _model_paths(tag: str, base: str, url: str, parameters: list[Schema]) -> dic
 
 
 def _health_paths(metrics_are_open: bool) -> dict[str, dict[str, Any]]:
-    def probe(tag: str, summary: str, path: str, schema: Schema, **more: Any) -> dict[str, Any]:
-        operation = _operation(tag, summary, _answer("Yes.", schema), f"curl $URL{path}", **more)
+    def probe(tag: str, summary: str, path: str, schema: Schema) -> dict[str, Any]:
+        operation = _operation(tag, summary, _answer("Yes.", schema), f"curl $URL{path}", is_open=True)
         if path.endswith("ready") or path == "/readyz":
             operation["responses"]["503"] = _answer("Not yet, or not any more.", schema)
         return {"get": operation}
@@ -260,14 +260,10 @@ def _health_paths(metrics_are_open: bool) -> dict[str, dict[str, Any]]:
         is_open=metrics_are_open,
     )
     return {
-        "/v2/health/live": probe(
-            protocol, "Does the process live?", "/v2/health/live", live, errors=(400, 401)
-        ),
-        "/v2/health/ready": probe(
-            protocol, "Are all models ready?", "/v2/health/ready", ready, errors=(400, 401)
-        ),
-        "/healthz": probe(health, "Does the process live?", "/healthz", status, is_open=True),
-        "/readyz": probe(health, "Will it answer requests?", "/readyz", status, is_open=True),
+        "/v2/health/live": probe(protocol, "Does the process live?", "/v2/health/live", live),
+        "/v2/health/ready": probe(protocol, "Are all models ready?", "/v2/health/ready", ready),
+        "/healthz": probe(health, "Does the process live?", "/healthz", status),
+        "/readyz": probe(health, "Will it answer requests?", "/readyz", status),
         "/metrics": {"get": figures},
     }
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tellapart.data.fetch import FetchRules, fetch
+from tellapart.data.fetch import Allowance, FetchRules, fetch
 from tellapart.errors import FetchError, TellapartError
 from tellapart.serving.answers import model_answer
 from tellapart.serving.batcher import TooManyPixels
@@ -121,7 +121,9 @@ async def _images(request: Request, service: Service, options: Options) -> tuple
     else:
         items, options = _from_json(parse_json(body), options)
         _check_number(len(items), settings.max_images)
-        images = await asyncio.gather(*(_asked(service, item) for item in items))
+        # As for images in the body: all of one request together.
+        allowance = Allowance(settings.max_body_bytes)
+        images = await asyncio.gather(*(_asked(service, item, allowance) for item in items))
     _check_number(len(images), settings.max_images)
     return list(images), options, len(images) > 1 or kind == "application/json"
 
@@ -139,7 +141,7 @@ def _from_json(value: Any, options: Options) -> tuple[list[Any], Options]:
     return value["images"], options.told({name: v for name, v in value.items() if name != "images"})
 
 
-async def _asked(service: Service, item: Any) -> Asked:
+async def _asked(service: Service, item: Any, allowance: Allowance) -> Asked:
     name = item.get("name") if isinstance(item, dict) else None
     name = name if isinstance(name, str) else None
     try:
@@ -147,14 +149,14 @@ async def _asked(service: Service, item: Any) -> Asked:
             case {"base64": str(text)}:
                 return Asked(decode_base64(text), name)
             case {"url": str(url)}:
-                return Asked(await download(service, url), name)
+                return Asked(await download(service, url, allowance), name)
         raise Problem(400, 'an image is {"base64": "…"} or {"url": "https://…"}')
     except Problem as problem:
         return Asked(problem, name)
 
 
-async def download(service: Service, url: str) -> bytes:
-    """Fetch an image within the operator's rules.
+async def download(service: Service, url: str, allowance: Allowance) -> bytes:
+    """Fetch an image within the operator's rules and what the request may still load.
 
     Raises
     ------
@@ -172,7 +174,8 @@ async def download(service: Service, url: str) -> bytes:
         timeout_s=settings.url_timeout_s,
     )
     try:
-        return await asyncio.get_running_loop().run_in_executor(service.downloads, fetch, url, rules)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(service.downloads, fetch, url, rules, allowance)
     except FetchError as exc:
         raise Problem(exc.status, str(exc)) from exc
 
