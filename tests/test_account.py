@@ -1,12 +1,14 @@
 """What report and run.json say of data and split: numbers that add up, and claims that are true."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from made_up import made_up
 from tellapart.data.dataset import Dataset
+from tellapart.data.duplicates import NearPair
 from tellapart.records import Skipped
 from tellapart.training import account
 from tellapart.training.config import TrainConfig
@@ -74,7 +76,7 @@ def test_rows_count_images_groups_and_classes():
 def test_what_is_disjoint_is_claimed_and_what_leaks_is_told(options, claim, found):
     dataset, partitions = part_pair(**options)
     assert account.disjoint_by(dataset, TrainConfig(group_by="lesion"), partitions) == claim
-    said = account.findings(dataset, partitions)
+    said = account.findings(dataset, partitions, CONFIG)
     for fragment in found:
         assert any(line.startswith(fragment) for line in said), fragment
     assert bool(said) == bool(found)
@@ -84,8 +86,34 @@ def test_what_is_disjoint_is_claimed_and_what_leaks_is_told(options, claim, foun
 def test_copies_that_stay_on_one_side_are_only_counted():
     train, test = made_up("aab", contents=["1", "1", "2"]), made_up("ab", contents=["3", "4"])
     dataset = Dataset((*train.samples, *test.samples), ("a", "b"))
-    said = account.findings(dataset, [Partition(train, None, test)])
+    said = account.findings(dataset, [Partition(train, None, test)], CONFIG)
     assert said == ["1 files are byte-for-byte copies of another; copies stay on one side"]
+
+
+def test_near_duplicates_are_counted_with_an_example_and_a_conflict_comes_first():
+    samples = made_up("aabb" * 3).samples
+    near = (NearPair(samples[0].id, samples[1].id, 0.97), NearPair(samples[1].id, samples[2].id, 0.96))
+    dataset = Dataset(samples, ("a", "b"), near=near)
+    partitions = folds(dataset, TrainConfig(folds=2), needs_val=False)
+    conflict, count = account.findings(dataset, partitions, TrainConfig(folds=2))
+    assert conflict == "1 × near-duplicates with different labels: a/001 = b/002"
+    assert count.startswith(
+        "3 images are near-duplicates of another, in 1 cluster, for example a/000 = a/001"
+    )
+    assert "; each cluster stays on one side" in count
+    assert account.disjoint_by(dataset, CONFIG, partitions) == "file content and near-duplicates"
+    off = TrainConfig(near_duplicates=False)
+    assert account.disjoint_by(dataset, off, partitions) == "file content"
+
+
+def test_near_duplicates_that_leak_are_told_as_a_leak():
+    train, test = made_up("aab").subset([0, 2]), made_up("aab").subset([1])
+    near = (NearPair("a/000", "a/001", 0.97),)
+    dataset = Dataset(made_up("aab").samples, ("a", "b"), near=near)
+    partitions = [Partition(replace(train, near=near), None, replace(test, near=near))]
+    said = account.findings(dataset, partitions, CONFIG)
+    assert said[0].startswith("1 × near-duplicate on two sides of the split, for example a/000 = a/001")
+    assert "stays on one side" not in " ".join(said)
 
 
 def test_leaks_between_any_two_given_folds_are_found():
@@ -94,7 +122,7 @@ def test_leaks_between_any_two_given_folds_are_found():
     dataset = made_up("aaaaabbbb", contents=contents, metadata=[{FOLD: fold} for fold in fold_of])
     partitions = folds(dataset, TrainConfig(folds=3), needs_val=False)
     assert account.disjoint_by(dataset, CONFIG, partitions) == ""
-    assert account.findings(dataset, partitions)[0].startswith("1 × identical file on two sides")
+    assert account.findings(dataset, partitions, CONFIG)[0].startswith("1 × identical file on two sides")
 
 
 def test_metadata_of_people_are_counted_and_ages_banded():

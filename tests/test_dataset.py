@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
@@ -161,3 +162,85 @@ def test_joined_classes_stay_known_where_a_part_has_none_of_them(tmp_path):
     folder = write_class_folders(tmp_path, {"mel": 2, "bcc": 2, "nv": 2})
     part = Dataset.from_folder(folder).subset([4, 5]).merged({"malignant": ["mel", "bcc"]})
     assert part.class_names == ("malignant", "nv")
+
+
+# ---- near-duplicates ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_copies(folder):
+    """The folder with three cats copied: mirrored, turned and as a JPEG."""
+    for number, change in enumerate((ImageOps.mirror, lambda image: image.rotate(90, expand=True), None)):
+        image = Image.open(folder / "cat" / f"{number:03d}.png")
+        if change is None:
+            image.save(folder / "cat" / f"copy{number}.jpg", quality=90)
+        else:
+            change(image).save(folder / "cat" / f"copy{number}.png")
+    return folder
+
+
+COPIED = {
+    ("cat/000.png", "cat/copy0.png"),
+    ("cat/001.png", "cat/copy1.png"),
+    ("cat/002.png", "cat/copy2.jpg"),
+}
+
+
+def test_near_duplicates_are_found_and_stay_known_in_subsets(with_copies):
+    dataset = Dataset.from_folder(with_copies)
+    assert dataset.near is None
+    found = dataset.with_near_duplicates()
+    assert {pair[:2] for pair in found.near} == COPIED
+    assert found.with_near_duplicates() is found
+    ties = dict(zip([s.id for s in found.samples], found.tied(), strict=True))
+    assert all(ties[first] == ties[second] for first, second in COPIED)
+    assert len(set(ties.values())) == 20
+    assert len(set(found.subset(range(11)).tied())) == 8
+    apart = dataset.near_duplicates()
+    assert [len(cluster) for cluster in apart.clusters] == [2, 2, 2]
+    assert len(set(dataset.tied())) == 23
+    assert len(set(dataset.tied(near=apart))) == 20
+
+
+def test_near_duplicates_never_straddle_a_split(with_copies):
+    dataset = Dataset.from_folder(with_copies).with_near_duplicates()
+    for seed in range(10):
+        for pair in COPIED:
+            sides = [set(pair) & {s.id for s in part.samples} for part in dataset.split(0.3, seed=seed)]
+            assert sorted(map(len, sides)) == [0, 2]
+
+
+def test_a_split_can_do_without_looking_for_near_duplicates(with_copies):
+    train, _ = Dataset.from_folder(with_copies).split(0.3, near_duplicates=False)
+    assert train.near is None
+    train, _ = Dataset.from_folder(with_copies).split(0.3)
+    assert {pair[:2] for pair in train.near} == COPIED
+
+
+def test_what_is_compared_is_computed_once_per_content(with_copies, fresh_cache, monkeypatch):
+    Dataset.from_folder(with_copies).verified()
+    monkeypatch.setattr("tellapart.data.dataset.describe", None)
+    assert {pair[:2] for pair in Dataset.from_folder(with_copies).with_near_duplicates().near} == COPIED
+
+
+def test_identical_files_are_no_near_duplicates_but_tied_to_them(with_copies):
+    shutil.copy(with_copies / "cat" / "000.png", with_copies / "cat" / "same.png")
+    dataset = Dataset.from_folder(with_copies).with_near_duplicates()
+    assert {pair[:2] for pair in dataset.near} == COPIED
+    ties = {s.id: tie for s, tie in zip(dataset.samples, dataset.tied(), strict=True)}
+    assert ties["cat/same.png"] == ties["cat/000.png"] == ties["cat/copy0.png"]
+
+
+def test_files_that_cannot_be_read_are_like_nothing(folder):
+    for name in ("one.png", "two.png"):
+        (folder / "cat" / name).write_bytes(b"\x89PNG" + name.encode())
+    assert Dataset.from_folder(folder).with_near_duplicates().near == ()
+
+
+def test_a_class_of_copies_of_one_picture_is_told_what_to_do(tmp_path):
+    folder = write_class_folders(tmp_path, {"cat": 1, "dog": 5})
+    image = Image.open(folder / "cat" / "000.png")
+    for degrees in (90, 180, 270):
+        image.rotate(degrees, expand=True).save(folder / "cat" / f"{degrees}.png")
+    with pytest.raises(TooFewImages, match=r"'cat' has 1 independent.*part near-duplicates with --no-near"):
+        Dataset.from_folder(folder).split(0.4)

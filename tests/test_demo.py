@@ -63,7 +63,7 @@ def test_pictures_of_one_lesion_are_on_one_side(demo):
     for row in split_rows(run):
         sides.setdefault(row["group"], set()).add(row["split"])
     assert all(len(side) == 1 for side in sides.values())
-    assert run.details["disjoint_by"] == "group and file content"
+    assert run.details["disjoint_by"] == "group, file content and near-duplicates"
     assert run.evaluation.predictions.groups is not None
 
 

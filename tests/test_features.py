@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pictures import encode, solid, write_class_folders
 from tellapart.data.dataset import Dataset
@@ -137,3 +138,12 @@ def test_a_networks_file_is_made_once(fresh_cache):
         assert content == b"graph"
     assert len(made) == 1
     assert Path(fresh_cache, "networks", "net.onnx").read_bytes() == b"graph"
+
+
+def test_the_pass_that_computes_features_leaves_what_near_duplicates_need(tmp_path, fresh_cache, monkeypatch):
+    folder = write_class_folders(tmp_path / "data", {"a": 3, "b": 3})
+    Image.open(folder / "a" / "000.png").rotate(180).save(folder / "b" / "copy.png")
+    prepared, _ = featurise(Dataset.from_folder(folder), MeanColour(), RESIZE, "key")
+    monkeypatch.setattr("tellapart.data.dataset.describe", None)
+    (pair,) = prepared.with_near_duplicates().near
+    assert pair[:2] == ("a/000.png", "b/copy.png")

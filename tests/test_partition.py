@@ -8,15 +8,21 @@ import pytest
 from made_up import ids, made_up
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
+from tellapart.data.duplicates import NearPair
 from tellapart.errors import SplitError, TooFewImages
 from tellapart.training.config import TrainConfig
 from tellapart.training.partition import (
+    FOLD,
     Partition,
     apply_split,
     check_classes,
+    clusters_parted_blindly,
     folds,
+    kept_apart,
     leaks,
     partition,
+    refuse_leaks,
+    straddling,
     union,
     write_split,
 )
@@ -112,12 +118,71 @@ def test_too_few_images_for_so_many_folds_names_the_class():
 
 
 def test_groups_and_identical_files_on_two_sides_are_counted_with_an_example():
-    train = made_up("aab", groups=["x", "y", "z"], contents=["1", "2", "3"])
-    test = made_up("aab", groups=["x", "w", "z"], contents=["4", "2", "5"])
+    whole = made_up("aaaabb", groups=["x", "y", "x", "w", "z", "z"], contents=["1", "2", "4", "2", "3", "5"])
+    train, test = whole.subset([0, 1, 4]), whole.subset([2, 3, 5])
     assert leaks([train, test]) == {
-        "group": "2 × group on two sides of the split, for example x",
-        "identical file": "1 × identical file on two sides of the split, for example a/001",
+        "group": "2 × group on two sides of the split, for example a/000 = a/002",
+        "identical file": "1 × identical file on two sides of the split, for example a/001 = a/003",
     }
+
+
+def near(dataset, *pairs):
+    """Say which positions of the dataset show the same, the first pair the most similar."""
+    named = [
+        NearPair(dataset.samples[i].id, dataset.samples[j].id, 1 - 0.01 * n) for n, (i, j) in enumerate(pairs)
+    ]
+    return replace(dataset, near=tuple(named))
+
+
+def test_near_duplicates_stay_on_one_side_of_a_dealt_split_and_of_folds():
+    pairs = [(i, i + 1) for i in range(0, 40, 2)]
+    dataset = near(made_up("a" * 20 + "b" * 20), *pairs)
+    one = partition(dataset, TrainConfig(test_size=0.25, val_size=0.25), needs_val=True)
+    assert straddling(list(one.parts.values())) == {}
+    assert straddling(kept_apart(folds(dataset, FOUR_FOLDS, needs_val=False))) == {}
+    assert clusters_parted_blindly(dataset, [one], TrainConfig(test_size=0.25, val_size=0.25)) > 5
+    alone = replace(dataset, near=())
+    assert len(straddling([replace(p, near=dataset.near) for p in deal_two(alone)])["near-duplicate"]) > 5
+
+
+def deal_two(dataset):
+    one = partition(dataset, TrainConfig(test_size=0.25), needs_val=False)
+    return [one.train, one.test]
+
+
+def test_a_cluster_that_no_split_can_do_without_is_not_counted_as_parted():
+    # Blindly dealt, class b would have nothing for a test set; there is nothing to compare with.
+    dataset = near(made_up("aaaabb"), (0, 1))
+    assert clusters_parted_blindly(dataset, [Partition(dataset, None, None)], TrainConfig(folds=3)) == 0
+
+
+def test_a_given_split_that_leaks_is_refused_and_its_pairs_are_named():
+    dataset = near(made_up("aabbaabb", splits=["train"] * 4 + ["test"] * 4), (1, 5), (0, 4), (2, 3))
+    given = [partition(dataset, TrainConfig(), needs_val=False)]
+    with pytest.raises(SplitError) as caught:
+        refuse_leaks(dataset, given)
+    assert "2 × near-duplicate (a/001 = a/005; a/000 = a/004)" in str(caught.value)
+    assert "--allow-leaks" in str(caught.value)
+    refuse_leaks(replace(dataset, near=((dataset.near[2]),)), given_without(dataset))
+
+
+def given_without(dataset):
+    return [partition(replace(dataset, near=()), TrainConfig(), needs_val=False)]
+
+
+def test_of_many_leaking_pairs_five_are_named():
+    n = 7
+    splits, contents = ["train"] * n + ["test"] * n, [str(i) for i in range(n)] * 2
+    dataset = made_up("ab" * n, splits=splits, contents=contents)
+    with pytest.raises(SplitError, match=r"7 × identical file \(.*; and 2 more\)"):
+        refuse_leaks(dataset, [partition(dataset, TrainConfig(), needs_val=False)])
+
+
+def test_given_folds_that_leak_are_refused_too():
+    fold_of = [{FOLD: fold} for fold in "11221212"]
+    dataset = near(made_up("aaaabbbb", metadata=fold_of), (0, 2))
+    with pytest.raises(SplitError, match=r"1 × near-duplicate \(a/000 = a/002\)"):
+        refuse_leaks(dataset, folds(dataset, TrainConfig(folds=2), needs_val=False))
 
 
 def test_what_is_unknown_does_not_leak():

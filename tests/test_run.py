@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import tellapart as ta
 from pictures import write_class_folders
@@ -156,7 +157,7 @@ def test_groups_are_disjoint_and_counted(tmp_path):
             sides.setdefault(row["group"], set()).add(row["split"])
     assert len(sides) == 20
     assert all(len(side) == 1 for side in sides.values())
-    assert run.details["disjoint_by"] == "lesion and file content"
+    assert run.details["disjoint_by"] == "lesion, file content and near-duplicates"
 
 
 def test_identical_files_with_two_labels_are_reported(tmp_path):
@@ -204,3 +205,18 @@ def test_a_second_head_needs_no_second_pass(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(frozen, "graph_featurizer", no_pass)
     run = ta.train(ta.Dataset.from_folder(photos), TrainConfig(**SMALL, head="svm"), tmp_path / "second")
     assert run.evaluation.accuracy > 0.9
+
+
+def test_a_given_split_with_a_copy_on_both_sides_is_refused_unless_it_is_wanted(tmp_path):
+    for seed, (part, n) in enumerate((("train", 12), ("test", 6))):
+        write_class_folders(tmp_path / "data" / part, {"a": n, "b": n}, seed=seed)
+    image = Image.open(tmp_path / "data" / "train" / "a" / "000.png")
+    image.rotate(90, expand=True).save(tmp_path / "data" / "test" / "a" / "turned.png")
+    dataset = ta.Dataset.from_folder(tmp_path / "data")
+    with pytest.raises(SplitError, match=r"1 × near-duplicate \(test/a/turned\.png = train/a/000\.png\)"):
+        ta.train(dataset, TrainConfig(**SMALL), tmp_path / "run")
+    run = ta.train(dataset, TrainConfig(**SMALL, allow_leaks=True), tmp_path / "run")
+    assert run.details["disjoint_by"] == "file content"
+    assert "near-duplicate on two sides" in (run.folder / "evaluation" / "report.html").read_text()
+    blind = ta.train(dataset, TrainConfig(**SMALL, near_duplicates=False), tmp_path / "blind")
+    assert "near-duplicate" not in (blind.folder / "evaluation" / "report.html").read_text()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import tellapart
-from tellapart.cli import demo, deploy, evaluate, export, loadtest, predict, serve, train
+from tellapart.cli import demo, deploy, evaluate, export, fetch, loadtest, predict, serve, train
 from tellapart.cli.terminal import complain
 from tellapart.errors import TellapartError
 
@@ -27,6 +27,7 @@ for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, expo
     app.command()(command)
 app.command()(loadtest.loadtest)
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(fetch.app, name="fetch")
 
 
 def _version(asked: bool) -> None:

@@ -60,6 +60,16 @@ def train(
         str | None,
         typer.Option(help="Manifest column (patient, lesion) kept on one side."),
     ] = None,
+    near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--near-duplicates/--no-near-duplicates", help="Look for near-duplicates; keep them on one side."
+        ),
+    ] = True,
+    allow_leaks: Annotated[
+        bool,
+        typer.Option("--allow-leaks", help="Use a given split even if it has the same on two sides."),
+    ] = False,
     merge: Annotated[
         list[str] | None,
         typer.Option(metavar="NEW=OLD,OLD", help="Join classes; may be repeated."),

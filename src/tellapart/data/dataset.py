@@ -12,10 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.data import manifest, splits
-from tellapart.data.cache import ContentCache
-from tellapart.data.images import Resize, thumbnail
-from tellapart.data.reader import Read, hash_file, in_parallel, read
+from tellapart.data.duplicates import (
+    DESCRIPTOR_LENGTH,
+    Duplicates,
+    NearPair,
+    clusters_by_id,
+    describe,
+    descriptor_cache,
+    find_once,
+)
+from tellapart.data.images import Resize, decode, thumbnail
+from tellapart.data.reader import fetch, hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
+from tellapart.data.spectra import EDGE
 from tellapart.errors import ConfigError, DataError, EmptyDataset, TooFewImages, UnreadableImage
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Sample, Skipped, merge_map
@@ -35,12 +44,15 @@ class Dataset:
         Files that were found and are not used, with the reason.
     root
         The folder that ids are relative to.
+    near
+        Pairs of near-duplicates, identical files left out; None where nobody has looked yet.
     """
 
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...]
     ledger: tuple[Skipped, ...] = ()
     root: Path = Path()
+    near: tuple[NearPair, ...] | None = None
 
     @classmethod
     def load(cls, data: Path | str) -> "Dataset":
@@ -178,20 +190,52 @@ class Dataset:
         Contents once found good are remembered, so that the next run need not decode them again.
         """
         hashed = self.with_hashes(progress=progress)
-        cache = ContentCache("verified-1")
-        known = cache.get([s.sha256 for s in hashed.samples if s.sha256])
-        unknown = [sample for sample in hashed.samples if sample.sha256 not in known]
-        bad: dict[str, str] = {}
-        good: list[tuple[str, bytes]] = []
-        with progress.track("checking", len(unknown)) as advance:
-            for result in in_parallel(_probe, unknown):
-                advance(1)
-                if result.reason is None:
-                    good.append((result.sha256, b""))
-                else:
-                    bad[result.sample.id] = result.reason
-        cache.put(good)
+        _, bad = hashed._described(progress)
         return hashed.without(bad)
+
+    def near_duplicates(self, *, progress: Progress = SILENT) -> Duplicates:
+        """Return which images are near-duplicates, by their positions; see `tellapart.data.duplicates.find`.
+
+        What is compared of a content is remembered, and so is what was found. Identical files are pairs
+        too; a file that cannot be read is in none.
+        """
+        hashed = self.with_hashes(progress=progress)
+        known, _ = hashed._described(progress)
+        nothing = bytes(DESCRIPTOR_LENGTH)
+        rows = b"".join(known.get(sample.sha256 or "", nothing) for sample in hashed.samples)
+        return find_once(np.frombuffer(rows, np.uint8).reshape(len(self), DESCRIPTOR_LENGTH))
+
+    def with_near_duplicates(self, *, progress: Progress = SILENT) -> "Dataset":
+        """Return the dataset hashed and with its `near` filled in; its subsets keep them."""
+        if self.near is not None:
+            return self
+        hashed = self.with_hashes(progress=progress)
+        found = hashed.near_duplicates(progress=progress)
+        near = [
+            NearPair(hashed.samples[i].id, hashed.samples[j].id, round(float(value), 4))
+            for (i, j), value in zip(found.pairs.tolist(), found.similarity, strict=True)
+            if hashed.samples[i].sha256 != hashed.samples[j].sha256
+        ]
+        return replace(hashed, near=tuple(near))
+
+    def _described(self, progress: Progress) -> tuple[dict[str, bytes], dict[str, str]]:
+        """Return descriptors by content of all that can be decoded, and by id why the others cannot."""
+        cache = descriptor_cache()
+        known = cache.get([sample.sha256 for sample in self.samples if sample.sha256])
+        unknown = [sample for sample in self.samples if sample.sha256 not in known]
+        fresh: dict[str, bytes] = {}
+        bad: dict[str, str] = {}
+        with progress.track("checking", len(unknown)) as advance:
+            for sample, (digest, descriptor, reason) in zip(
+                unknown, in_parallel(_describe, unknown), strict=True
+            ):
+                advance(1)
+                if reason is None:
+                    fresh[digest] = descriptor
+                else:
+                    bad[sample.id] = reason
+        cache.put(fresh.items())
+        return known | fresh, bad
 
     def check_trainable(self, minimum: int, kind: str = "usable") -> None:
         """Raise unless there are two classes, and of each class `minimum` images, called `kind` in messages.
@@ -224,10 +268,23 @@ class Dataset:
         counts = Counter(sample.sha256 for sample in self.with_hashes().samples)
         return sum(n - 1 for digest, n in counts.items() if digest)
 
-    def tied(self) -> list[int]:
-        """Return one number per sample; samples of a group, or with identical files, share it."""
+    def tied(self, near: Duplicates | None = None) -> list[int]:
+        """Return one number per sample; samples of a group, identical files and near-duplicates share it.
+
+        Near-duplicates are those of the attribute `near`, and those of an argument if there is one: of this
+        dataset's images, in its order.
+        """
         hashed = self.with_hashes().samples
-        return splits.join_groups([s.group for s in hashed], [s.sha256 or None for s in hashed])
+        return splits.join_groups(
+            [s.group for s in hashed],
+            [s.sha256 or None for s in hashed],
+            [self._near_cluster.get(s.id) for s in hashed],
+            [None] * len(hashed) if near is None else near.cluster_of.tolist(),
+        )
+
+    @cached_property
+    def _near_cluster(self) -> dict[str, str]:
+        return clusters_by_id(self.near or ())
 
     def split(
         self,
@@ -235,9 +292,10 @@ class Dataset:
         *,
         stratify: bool = True,
         group_by: str | None = None,
+        near_duplicates: bool = True,
         seed: int = 0,
     ) -> tuple["Dataset", "Dataset"]:
-        """Split into two datasets so that no group and no identical file is in both.
+        """Split into two datasets so that no group, no identical file and no near-duplicate is in both.
 
         Parameters
         ----------
@@ -247,6 +305,8 @@ class Dataset:
             Keep the classes' shares as equal as the groups allow.
         group_by
             Metadata column whose values must stay on one side; None keeps samples' own groups together.
+        near_duplicates
+            Look for near-duplicates first, unless `near` is known; False looks for none.
         seed
             Decides among equals.
 
@@ -264,6 +324,8 @@ class Dataset:
         if not 0 < test_size < 1:
             raise ConfigError(f"test_size is {test_size!r}; it must be a part between 0 and 1")
         dataset = self.grouped_by(group_by) if group_by else self
+        if near_duplicates:
+            dataset = dataset.with_near_duplicates()
         parts = dataset.deal([1 - test_size, test_size], stratify=stratify, seed=seed)
         return dataset._part(parts == 0, "train"), dataset._part(parts == 1, "test")
 
@@ -280,9 +342,11 @@ class Dataset:
             return splits.deal(self.targets, self.tied(), proportions, seed=seed, stratify=stratify)
         except splits.RareClass as exc:
             name = self.class_names[exc.class_index]
+            joined = any(s.label == name and s.id in self._near_cluster for s in self.samples)
+            other = ", or part near-duplicates with --no-near-duplicates" if joined else ""
             raise TooFewImages(
                 f"class {name!r} has {exc.n_groups} independent images or groups, "
-                f"but {len(proportions)} parts each need one; add images, or leave the class out"
+                f"but {len(proportions)} parts each need one; add images, or leave the class out{other}"
             ) from exc
 
     def pixels(self, resize: Resize) -> NDArray[np.uint8]:
@@ -323,5 +387,12 @@ class Dataset:
         return augment(self, pipelines, copies, Path(out), seed=seed)
 
 
-def _probe(sample: Sample) -> Read:
-    return read(sample, Resize(32))
+def _describe(sample: Sample) -> tuple[str, bytes, str | None]:
+    """Return content hash, descriptor and None; or why there is none."""
+    digest, content, reason = fetch(sample)
+    if reason is None:
+        try:
+            return digest, describe(decode(content, target_px=EDGE)).tobytes(), None
+        except UnreadableImage as exc:
+            reason = str(exc)
+    return digest, b"", reason

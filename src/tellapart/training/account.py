@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tellapart.data.dataset import Dataset
+from tellapart.data.duplicates import clusters_by_id
 from tellapart.training.config import TrainConfig
-from tellapart.training.partition import FOLD, Partition, leaks
+from tellapart.training.partition import FOLD, Partition, clusters_parted_blindly, kept_apart, leaks
 
 AGE_BAND_YEARS = 20
 _IS_AGE = re.compile(r"(?<![a-z])age(?![a-z])", re.IGNORECASE)
@@ -51,23 +52,19 @@ def partition_rows(partitions: Sequence[Partition]) -> list[dict[str, int | str]
 
 def disjoint_by(dataset: Dataset, config: TrainConfig, partitions: Sequence[Partition]) -> str:
     """Say at which levels the parts are disjoint; empty when a given split leaks at all of them."""
-    leaking = _leaks(partitions)
-    levels = {"group": config.group_by or "group", "identical file": "file content"}
-    if dataset.groups is None:
-        del levels["group"]
-    return " and ".join(level for kind, level in levels.items() if kind not in leaking)
+    leaking = leaks(kept_apart(partitions))
+    levels = {"identical file": "file content"}
+    if dataset.groups is not None:
+        levels = {"group": config.group_by or "group", **levels}
+    if dataset.near is not None and config.near_duplicates:
+        levels["near-duplicate"] = "near-duplicates"
+    kept = [level for kind, level in levels.items() if kind not in leaking]
+    return " and ".join(filter(None, [", ".join(kept[:-1]), *kept[-1:]]))
 
 
-def _leaks(partitions: Sequence[Partition]) -> dict[str, str]:
-    """Return `leaks` of the one partition's parts, or of a k-fold's test parts, which hold every image."""
-    if len(partitions) == 1:
-        return leaks(list(partitions[0].parts.values()))
-    return leaks([one.test for one in partitions if one.test is not None])
-
-
-def findings(dataset: Dataset, partitions: Sequence[Partition]) -> list[str]:
-    """Say what a scan of contents and groups found; empty when clean."""
-    leaking = _leaks(partitions)
+def findings(dataset: Dataset, partitions: Sequence[Partition], config: TrainConfig) -> list[str]:
+    """Say what a scan of contents, groups and near-duplicates found; empty when clean."""
+    leaking = leaks(kept_apart(partitions))
     said = list(leaking.values())
     conflicts = dataset.label_conflicts()
     if conflicts:
@@ -77,6 +74,32 @@ def findings(dataset: Dataset, partitions: Sequence[Partition]) -> list[str]:
     if n_copies:
         kept = "" if "identical file" in leaking else "; copies stay on one side"
         said.append(f"{n_copies} files are byte-for-byte copies of another{kept}")
+    if dataset.near:
+        said += _near_findings(dataset)
+        if "near-duplicate" not in leaking:
+            parted = clusters_parted_blindly(dataset, partitions, config)
+            moved = f"; {parted} would otherwise have been on two sides" if parted else ""
+            said[-1] += f"; each cluster stays on one side{moved}"
+    return said
+
+
+def _near_findings(dataset: Dataset) -> list[str]:
+    """Say which near-duplicates have different labels, and how many near-duplicates there are."""
+    label_of = {sample.id: sample.label for sample in dataset.samples}
+    pairs = dataset.near or ()
+    said = []
+    conflicts = [pair for pair in pairs if label_of[pair.first] != label_of[pair.second]]
+    if conflicts:
+        shown = "; ".join(f"{pair.first} = {pair.second}" for pair in conflicts[:5])
+        said.append(f"{len(conflicts)} × near-duplicates with different labels: {shown}")
+    cluster_of = clusters_by_id(pairs)
+    n_clusters = len(set(cluster_of.values()))
+    word = "cluster" if n_clusters == 1 else "clusters"
+    example = max(pairs, key=lambda pair: pair.similarity)
+    said.append(
+        f"{len(cluster_of)} images are near-duplicates of another, in {n_clusters} {word}, "
+        f"for example {example.first} = {example.second}"
+    )
     return said
 
 

@@ -105,6 +105,11 @@ class TrainConfig:
         Parts of the whole data held out for testing and of the rest for validation, in (0, 1).
     group_by
         Metadata column whose values must not straddle a split.
+    near_duplicates
+        Look for near-duplicates and keep each cluster of them on one side of every split.
+    allow_leaks
+        Use a split that the data or a file give even if a group, a content or a near-duplicate lies on two
+        of its sides.
     folds
         k of a k-fold cross-validation, or None for one held-out test set.
     positive
@@ -143,6 +148,8 @@ class TrainConfig:
     test_size: float = 0.2
     val_size: float = 0.15
     group_by: str | None = None
+    near_duplicates: bool = True
+    allow_leaks: bool = False
     folds: int | None = None
     positive: str | None = None
     target_sensitivity: float | None = None

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tellapart.data.cache import ContentCache, cache_folder
 from tellapart.data.dataset import Dataset
+from tellapart.data.duplicates import describe, descriptor_cache
 from tellapart.data.files import write_atomically
-from tellapart.data.images import Resize, load_pixels
+from tellapart.data.images import Resize, decode
 from tellapart.data.reader import chunked, fetch, in_parallel
 from tellapart.errors import UnreadableImage
 from tellapart.inference import CHUNK, Engine
@@ -68,6 +69,11 @@ def network_key(config: TrainConfig, image_size: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
+def feature_cache_name(key: str, resize: Resize) -> str:
+    """Return the name of the cache that holds a network's features of images resized so."""
+    return f"features-{key}-{resize.size}-{resize.fit}-{PIXELS_VERSION}"
+
+
 def cached_network_file(name: str, make: Callable[[], bytes]) -> bytes:
     """Return what is made of a network once per machine: its exported graph, its weights."""
     path = cache_folder() / "networks" / name
@@ -95,8 +101,7 @@ def featurise(
     features
         Of all that remained.
     """
-    name = f"features-{key}-{resize.size}-{resize.fit}-{PIXELS_VERSION}"
-    cache = ContentCache(name)
+    cache, descriptors = ContentCache(feature_cache_name(key, resize)), descriptor_cache()
 
     def work(samples: Sequence[Sample]) -> list[_Row]:
         fetched = [_Row(sample, *fetch(sample)) for sample in samples]
@@ -110,6 +115,11 @@ def featurise(
                 row.vector, row.pixels = vector.astype("<f4"), None
         return fetched
 
+    def keep(rows: Sequence[_Row]) -> None:
+        fresh = [row for row in rows if row.computed and row.vector is not None]
+        cache.put((row.sha256, row.vector.tobytes()) for row in fresh if row.vector is not None)
+        descriptors.put((row.sha256, row.descriptor) for row in fresh)
+
     rows: list[_Row] = []
     stored = 0
     with progress.track("features", len(dataset)) as advance:
@@ -117,9 +127,9 @@ def featurise(
             rows += done
             advance(len(done))
             if len(rows) - stored >= COMMIT_EVERY:
-                cache.put(_fresh(rows[stored:]))
+                keep(rows[stored:])
                 stored = len(rows)
-    cache.put(_fresh(rows[stored:]))
+    keep(rows[stored:])
     hashed = tuple(replace(row.sample, sha256=row.sha256) for row in rows)
     kept = replace(dataset, samples=hashed).without({r.sample.id: r.reason for r in rows if r.reason})
     vectors = {row.sha256: row.vector for row in rows if row.vector is not None}
@@ -133,6 +143,7 @@ class _Row:
         self.sample, self.sha256, self.content, self.reason = sample, sha256, content, reason
         self.pixels: NDArray[np.uint8] | None = None
         self.vector: NDArray[np.float32] | None = None
+        self.descriptor = b""
         self.computed = False
 
     def look_up(self, known: dict[str, bytes], resize: Resize) -> None:
@@ -144,13 +155,11 @@ class _Row:
             self.vector = np.frombuffer(known[self.sha256], dtype="<f4")
             return
         try:
-            self.pixels, self.computed = load_pixels(content, resize), True
+            image = decode(content, target_px=resize.size)
+            self.pixels, self.computed = resize(image), True
+            self.descriptor = describe(image).tobytes()  # so that near-duplicates need no second decoding
         except UnreadableImage as exc:
             self.reason = str(exc)
-
-
-def _fresh(rows: Sequence[_Row]) -> list[tuple[str, bytes]]:
-    return [(row.sha256, row.vector.tobytes()) for row in rows if row.computed and row.vector is not None]
 
 
 def graph_featurizer(graph: bytes) -> Featurizer:

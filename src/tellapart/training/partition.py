@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.data.dataset import Dataset
+from tellapart.data.duplicates import clusters_by_id
 from tellapart.data.files import write_atomically
 from tellapart.data.scan import SPLIT_FOLDERS, portable_id
-from tellapart.errors import SplitError
+from tellapart.errors import DataError, SplitError
 from tellapart.records import Sample
 from tellapart.training.config import TrainConfig
 
 FOLD = "fold of split.csv"
 """Metadata column that a k-fold's split file fills: named so that no column of the user's is taken for it."""
+
+MOST_NAMED = 5
+"""Leaking pairs of a kind that an error names."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Partition:
 def partition(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> Partition:
     """Split once: as the data say where they say so, else hold out `config.test_size`.
 
+    Groups, identical files and the near-duplicates that the dataset knows of stay on one side.
     `needs_val` deals a validation set from the training images where none is given.
 
     Raises
@@ -58,10 +63,10 @@ def partition(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> Part
         if not len(train):
             raise SplitError("the given split has no training images; mark some as train")
     else:
-        train, test = dataset.split(config.test_size, seed=config.seed)
+        train, test = dataset.split(config.test_size, near_duplicates=False, seed=config.seed)
         val = dataset.subset(())
     if needs_val and not len(val):
-        train, val = train.split(config.val_size, seed=config.seed)
+        train, val = train.split(config.val_size, near_duplicates=False, seed=config.seed)
     return Partition(
         _marked(train, "train"),
         _marked(val, "val") if len(val) else None,
@@ -96,7 +101,7 @@ def folds(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> list[Par
         train = dataset.subset(np.flatnonzero(fold_of != fold))
         val = None
         if needs_val:
-            train, val = train.split(config.val_size, seed=config.seed)
+            train, val = train.split(config.val_size, near_duplicates=False, seed=config.seed)
         result.append(Partition(train, val, test))
     return result
 
@@ -123,24 +128,100 @@ def union(*parts: Dataset) -> Dataset:
     return replace(parts[0], samples=tuple(samples))
 
 
-def leaks(parts: Sequence[Dataset]) -> dict[str, str]:
-    """Say, by ``"group"`` and ``"identical file"``, what lies in more than one part; empty when none does."""
-    where: dict[tuple[str, str], set[int]] = defaultdict(set)
-    first: dict[tuple[str, str], Sample] = {}
+def straddling(parts: Sequence[Dataset]) -> dict[str, list[tuple[str, str]]]:
+    """Return what lies in more than one part, as ids of two images of different parts.
+
+    By ``"group"`` and ``"identical file"``, one pair for each group and content that does, and by
+    ``"near-duplicate"``, the most similar first. A kind that does not is left out.
+    """
+    first: dict[tuple[str, str], tuple[int, Sample]] = {}
+    across: dict[tuple[str, str], tuple[str, str]] = {}
     for number, part in enumerate(parts):
         for sample in part.samples:
-            keys = [("identical file", sample.sha256), ("group", sample.group)]
-            for kind, value in keys:
+            for kind, value in (("group", sample.group), ("identical file", sample.sha256)):
                 if value:
-                    where[kind, value].add(number)
-                    first.setdefault((kind, value), sample)
-    found = {}
+                    there, other = first.setdefault((kind, value), (number, sample))
+                    if there != number:
+                        across.setdefault((kind, value), (other.id, sample.id))
+    found: dict[str, list[tuple[str, str]]] = {}
     for kind in ("group", "identical file"):
-        straddling = [key for key, numbers in where.items() if key[0] == kind and len(numbers) > 1]
-        if straddling:
-            example = first[straddling[0]].id if kind != "group" else straddling[0][1]
-            found[kind] = f"{len(straddling)} × {kind} on two sides of the split, for example {example}"
-    return found
+        found[kind] = [pair for (its_kind, _), pair in across.items() if its_kind == kind]
+    part_of = {sample.id: number for number, part in enumerate(parts) for sample in part.samples}
+    near = (pair for part in parts[:1] for pair in part.near or ())
+    found["near-duplicate"] = [
+        (pair.first, pair.second)
+        for pair in sorted(near, key=lambda pair: -pair.similarity)
+        if pair.first in part_of and pair.second in part_of
+        if part_of[pair.first] != part_of[pair.second]
+    ]
+    return {kind: pairs for kind, pairs in found.items() if pairs}
+
+
+def leaks(parts: Sequence[Dataset]) -> dict[str, str]:
+    """Say, by the kinds of `straddling`, what lies in more than one part; empty when nothing does."""
+    return {
+        kind: f"{len(pairs)} × {kind} on two sides of the split, for example {_named(pairs[:1])}"
+        for kind, pairs in straddling(parts).items()
+    }
+
+
+def kept_apart(partitions: Sequence[Partition]) -> list[Dataset]:
+    """Return datasets that must share nothing: the one partition's parts, or a k-fold's test parts."""
+    if len(partitions) == 1:
+        return list(partitions[0].parts.values())
+    return [one.test for one in partitions if one.test is not None]
+
+
+def refuse_leaks(dataset: Dataset, partitions: Sequence[Partition]) -> None:
+    """Raise if a split that the data or a file gave leaks; one that was dealt here cannot.
+
+    Raises
+    ------
+    SplitError
+        Naming pairs of images on two sides.
+    """
+    if not is_given(dataset):
+        return
+    found = straddling(kept_apart(partitions))
+    if found:
+        told = "; ".join(f"{len(pairs)} × {kind} ({_named(pairs)})" for kind, pairs in found.items())
+        raise SplitError(
+            f"the given split has the same on two sides: {told}. Move each pair to one side, "
+            "deal a new split with `tellapart split DATA --out FILE`, or accept the leak with --allow-leaks"
+        )
+
+
+def is_given(dataset: Dataset) -> bool:
+    """Return whether the data or a split file say who trains and who tests."""
+    return any(sample.split or FOLD in sample.metadata for sample in dataset.samples)
+
+
+def deal(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> list[Partition]:
+    """Return the folds where there are to be some, else the one partition."""
+    if config.folds:
+        return folds(dataset, config, needs_val=needs_val)
+    return [partition(dataset, config, needs_val=needs_val)]
+
+
+def clusters_parted_blindly(dataset: Dataset, partitions: Sequence[Partition], config: TrainConfig) -> int:
+    """Return how many clusters of near-duplicates the same seed parts where nobody looks for them."""
+    try:
+        blind = deal(replace(dataset, near=()), config, needs_val=partitions[0].val is not None)
+    except DataError:  # no split of that kind to compare with
+        return 0
+    cluster_of = clusters_by_id(dataset.near or ())
+    sides: dict[str, set[int]] = defaultdict(set)
+    for number, part in enumerate(kept_apart(blind)):
+        for sample in part.samples:
+            if sample.id in cluster_of:
+                sides[cluster_of[sample.id]].add(number)
+    return sum(len(numbers) > 1 for numbers in sides.values())
+
+
+def _named(pairs: Sequence[tuple[str, str]]) -> str:
+    """Name the first pairs and count the others."""
+    shown = "; ".join(f"{first} = {second}" for first, second in pairs[:MOST_NAMED])
+    return shown if len(pairs) <= MOST_NAMED else f"{shown}; and {len(pairs) - MOST_NAMED} more"
 
 
 def write_split(path: Path, partitions: Sequence[Partition]) -> None:

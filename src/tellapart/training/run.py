@@ -24,7 +24,7 @@ from tellapart.training.device import resolve_mode
 from tellapart.training.fitted import Learner, check_decision
 from tellapart.training.frozen import FrozenLearner
 from tellapart.training.package import package, versions
-from tellapart.training.partition import Partition, check_classes, folds, partition, write_split
+from tellapart.training.partition import Partition, check_classes, deal, refuse_leaks, write_split
 from tellapart.training.trial import Outcome, baselines, learn_and_test
 from tellapart.training.tuned import TunedLearner
 
@@ -125,13 +125,13 @@ def train(
     )
     used = learner.prepare(received)
     used.check_trainable(MIN_PER_CLASS)
-    partitions = (
-        folds(used, config, needs_val=learner.needs_val)
-        if config.folds
-        else [partition(used, config, needs_val=learner.needs_val)]
-    )
+    # Where nobody is to look, there are none: no later split looks either.
+    used = used.with_near_duplicates(progress=progress) if config.near_duplicates else replace(used, near=())
+    partitions = deal(used, config, needs_val=learner.needs_val)
+    if not config.allow_leaks:
+        refuse_leaks(used, partitions)
     check_classes(partitions, needs_val=learner.needs_val)
-    for finding in account.findings(used, partitions):
+    for finding in account.findings(used, partitions, config):
         progress.say(f"note: {finding}")
     write_split(folder / "split.csv", partitions)
     outcome = learn_and_test(learner, partitions, used, config)
@@ -212,7 +212,7 @@ def _facts(
         partitions=account.partition_rows(partitions),
         disjoint_by=details["disjoint_by"],
         seed=config.seed,
-        leakage=account.findings(used, partitions),
+        leakage=account.findings(used, partitions, config),
         leakage_scanned=True,
         demographics=account.demographics(partitions),
         history=outcome.fitted.history,

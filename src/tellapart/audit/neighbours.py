@@ -1,0 +1,123 @@
+"""Which images are like which, by the features of a network; and images that are like none."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.audit.findings import Finding
+from tellapart.data.dataset import Dataset
+
+MAX_REFERENCE = 2000
+"""Images that outliers are measured against, so that the work grows with n and not with its square."""
+
+N_NEAREST = 3
+"""The neighbour whose distance counts: foreign images that come in pairs still stand out."""
+
+OUTLIER_DEVIATIONS = 6.0
+"""Robust standard deviations above the median distance from which an image is an outlier."""
+
+MIN_FOR_OUTLIERS = 30
+"""Images below which nothing is called an outlier: too few to know what is usual."""
+
+_QUERIES_AT_ONCE = 64
+
+Array32 = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+class Neighbours:
+    """Images by the cosine similarity of their features.
+
+    Parameters
+    ----------
+    features
+        float32 of shape (n_samples, n_features).
+    """
+
+    def __init__(self, features: Array32) -> None:
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        self.unit: Array32 = features / np.maximum(norms, np.finfo(np.float32).tiny)
+
+    def nearest(self, queries: Indices, k: int, among: Indices | None = None) -> tuple[Indices, Array32]:
+        """Find the k images most like each queried one, itself not counted.
+
+        Parameters
+        ----------
+        queries
+            Positions, int64 of shape (n_queries,).
+        k
+            How many; fewer where there are fewer.
+        among
+            Positions to look at; None looks at all.
+
+        Returns
+        -------
+        positions, similarities
+            Of shape (n_queries, k), the most similar first; similarities in [-1, 1].
+        """
+        among = np.arange(len(self.unit)) if among is None else among
+        k = max(min(k, len(among) - 1), 0)
+        positions = np.empty((len(queries), k), dtype=np.int64)
+        similarities = np.empty((len(queries), k), dtype=np.float32)
+        reference = self.unit[among]
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            some = queries[start : start + _QUERIES_AT_ONCE]
+            similarity = self.unit[some] @ reference.T
+            similarity[some[:, None] == among] = -2.0
+            best = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+            positions[start : start + len(some)] = among[best]
+            similarities[start : start + len(some)] = np.take_along_axis(similarity, best, axis=1)
+        return positions, similarities
+
+
+def outliers(neighbours: Neighbours, y: Indices, *, seed: int = 0) -> tuple[Indices, NDArray[np.float64]]:
+    """Find images that are like no others.
+
+    An image's distance is that to its third nearest among at most 2,000 images, each class having its share
+    (after Sugiyama and Borgwardt, "Rapid distance-based outlier detection via sampling", NIPS 2013).
+
+    Returns
+    -------
+    found
+        int64 of shape (n_outliers,): positions, the most distant first.
+    deviations
+        float64 of the same shape: how far above the median, in robust standard deviations.
+    """
+    if len(y) < MIN_FOR_OUTLIERS:
+        return np.empty(0, np.int64), np.empty(0)
+    reference = _sample(y, MAX_REFERENCE, seed)
+    _, similarity = neighbours.nearest(np.arange(len(y)), N_NEAREST, reference)
+    distance = np.log(np.maximum(1.0 - similarity[:, -1].astype(np.float64), 1e-6))
+    median = np.median(distance)
+    deviation = (distance - median) / max(1.4826 * float(np.median(np.abs(distance - median))), 1e-3)
+    found = np.flatnonzero(deviation > OUTLIER_DEVIATIONS)
+    found = found[np.argsort(-deviation[found], kind="stable")]
+    return found, deviation[found]
+
+
+def _sample(y: Indices, most: int, seed: int) -> Indices:
+    """Choose at most so many positions, as many of a class as of any other where it has as many."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    rank = np.empty(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        of_class = order[y[order] == label]
+        rank[of_class] = np.arange(len(of_class))
+    return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
+
+
+def findings(dataset: Dataset, neighbours: Neighbours) -> list[Finding]:
+    """Say which images are outliers, the most distant first."""
+    found, deviations = outliers(neighbours, dataset.targets)
+    if not len(found):
+        return []
+    ids = tuple(dataset.samples[i].id for i in found)
+    images = "1 image is" if len(ids) == 1 else f"{len(ids)} images are"
+    return [
+        Finding(
+            "outlier",
+            "warning",
+            f"{images} like no other, first {ids[0]}: see whether such pictures belong here, and leave "
+            "them out if they do not",
+            ids,
+            {"deviations": [round(float(d), 1) for d in deviations]},
+        )
+    ]

@@ -1,0 +1,214 @@
+"""`tellapart fetch search`."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tellapart.cli.terminal import Bars, complain, printable, tell
+from tellapart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tellapart.sources.download import Fetched
+    from tellapart.sources.search import Query, Source
+    from tellapart.sources.session import Session
+
+_SERVICES = ("openverse", "commons")
+_POLITE_CONNECTIONS = 4  # Wikimedia answers bursts with 429
+_SMALLEST_PX = 32
+_MOST_REFUSED = 10
+
+
+def search(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder, or one to go on with.")],
+    queries: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="JSON: class name to a list of texts, image addresses or folders."),
+    ],
+    per_class: Annotated[int, typer.Option("--per-class", min=1, metavar="N", help="Images wanted.")] = 100,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,NAME", help="Where texts are searched, of openverse and commons."),
+    ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Of images found by texts; default CC-0,PDM,CC-BY,CC-BY-SA, free for every use.",
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="full|PIXELS", help="PIXELS scales the short edge on arrival.")
+    ] = "full",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is, and load nothing.")] = False,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Ask servers of this machine or network too.")
+    ] = False,
+    openverse: Annotated[str | None, typer.Option(metavar="URL", hidden=True)] = None,
+    commons: Annotated[str | None, typer.Option(metavar="URL", hidden=True)] = None,
+) -> int:
+    """Download openly licensed images that texts find, and your own, into class folders.
+
+    The same command goes on where it was interrupted; with a larger N it adds to what is there.
+    """
+    from tellapart.sources.search import OPEN_LICENCES, licence_name, read_queries
+    from tellapart.sources.session import CONNECTIONS, Session
+
+    names = _services(_listed(source) or ["openverse"])
+    licences = tuple(dict.fromkeys(map(licence_name, _listed(licence)))) or OPEN_LICENCES
+    edge_px = _pixels(size)
+    plan = read_queries(queries)
+    request = {
+        "queries": _as_json(plan),
+        "sources": ", ".join(names),
+        "licences": ", ".join(licences),
+        "size": size,
+        **({"allow-private": "yes"} if allow_private else {}),
+    }
+    connections = _POLITE_CONNECTIONS if "commons" in names else CONNECTIONS
+    try:
+        with Session(allow_private=allow_private, connections=connections) as session:
+            sources = _open(names, session, licences, edge_px, {"openverse": openverse, "commons": commons})
+            if dry_run:
+                _show_plan(plan, sources, per_class)
+                return 0
+            return _fetch(out, plan, sources, session, per_class, edge_px, request)
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from here")
+        return 130
+
+
+def _fetch(
+    out: Path,
+    plan: Mapping[str, Sequence["Query"]],
+    sources: Sequence["Source"],
+    session: "Session",
+    per_class: int,
+    edge_px: int | None,
+    request: Mapping[str, str],
+) -> int:
+    from tellapart.sources.collection import Collection
+    from tellapart.sources.download import fetch_class
+    from tellapart.sources.search import Search
+
+    with Collection(out, request) as collection:
+        images = Search(sources, {id: label for label in plan for id in collection.arrived(label)})
+        try:
+            fetched = [
+                fetch_class(
+                    session,
+                    collection,
+                    label,
+                    images.candidates(label, queries),
+                    per_class,
+                    resize_px=edge_px,
+                    allow_files=any(query.kind == "folder" for query in queries),
+                    progress=Bars(),
+                )
+                for label, queries in plan.items()
+            ]
+        finally:  # whatever ended the loop, what arrived can be used
+            summary = collection.write_papers(
+                f"Images of {', '.join(plan)}",
+                "tellapart " + " ".join(shlex.quote(word) for word in sys.argv[1:]),
+                source=f"Found by texts in {' and '.join(source.name for source in sources)}, "
+                "at addresses and in folders: the column service says where each is from.",
+            )
+    _show_result(fetched, images.passed_over)
+    for note in (*images.failures, *summary.warnings):
+        Bars().say(f"note: {printable(note)}")
+    tell(f"manifest  {printable(str(out / 'manifest.csv'))}")
+    return _status(fetched)
+
+
+def _listed(options: Sequence[str] | None) -> list[str]:
+    """Return the values of an option that may be repeated, or hold several with commas between them."""
+    return [value.strip() for option in options or () for value in option.split(",") if value.strip()]
+
+
+def _services(names: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in _SERVICES:
+            raise ConfigError(f"no source is called {name!r}; accepted: {', '.join(_SERVICES)}, or both")
+    return list(dict.fromkeys(names))
+
+
+def _pixels(size: str) -> int | None:
+    if size == "full":
+        return None
+    if not (size.isascii() and size.isdecimal() and int(size) >= _SMALLEST_PX):
+        raise ConfigError(
+            f"--size {size!r} is not understood; "
+            f"give full, or the short edge in pixels (at least {_SMALLEST_PX})"
+        )
+    return int(size)
+
+
+def _open(
+    names: Sequence[str],
+    session: "Session",
+    licences: Sequence[str],
+    edge_px: int | None,
+    addresses: Mapping[str, str | None],
+) -> list["Source"]:
+    from tellapart.sources import commons, openverse
+
+    opened: list[Source] = []
+    for name in names:
+        if name == "commons":
+            api = addresses["commons"] or commons.API
+            opened.append(commons.Commons(session, licences, api=api, edge_px=edge_px))
+        else:
+            # Openverse has the images of Commons too; asked for twice, they would come twice.
+            excluded = ("wikimedia",) if "commons" in names else ()
+            api = addresses["openverse"] or openverse.API
+            opened.append(openverse.Openverse(session, licences, api=api, excluded=excluded))
+    return opened
+
+
+def _show_plan(plan: Mapping[str, Sequence["Query"]], sources: Sequence["Source"], per_class: int) -> None:
+    from tellapart.data.scan import images_below
+
+    for label, queries in plan.items():
+        tell(f"{printable(label)}: {per_class} wanted")
+        for query in queries:
+            if query.kind == "text":
+                there = "; ".join(
+                    f"about {source.count(query.text):,} in {source.name}" for source in sources
+                )
+            elif query.folder is not None:
+                there = f"{len(images_below(query.folder)):,} images"
+            else:
+                there = "1 image"
+            tell(f"  {query.kind:<7}  {printable(query.text)}  ({there})")
+
+
+def _show_result(fetched: Sequence["Fetched"], passed_over: Mapping[str, int]) -> None:
+    for entry in fetched:
+        tell(f"{printable(entry.label)}: {entry.here:,} images, {entry.new:,} of them new")
+        for id, reason in list(entry.refused.items())[:_MOST_REFUSED]:
+            tell(f"  could not be had: {printable(id)}: {printable(reason)}")
+        if len(entry.refused) > _MOST_REFUSED:
+            tell(f"  … and {len(entry.refused) - _MOST_REFUSED} more")
+    for reason, n in passed_over.items():
+        tell(f"{n:,} found and not taken: {reason}")
+
+
+def _status(fetched: Sequence["Fetched"]) -> int:
+    """Return 1, and say why, if a class came up short."""
+    short = [entry for entry in fetched if entry.is_short]
+    for entry in short:
+        complain(
+            f"class {printable(entry.label)!r} came up short: {entry.here:,} of {entry.wanted:,} images; "
+            "ask for fewer, or give it more queries, sources or licences"
+        )
+    return 1 if short else 0
+
+
+def _as_json(plan: Mapping[str, Sequence["Query"]]) -> str:
+    queries = {label: [query.text for query in queries] for label, queries in plan.items()}
+    return json.dumps(queries, ensure_ascii=False)
