@@ -34,7 +34,7 @@ from tellapart.loadtest.picture import drawn
 
 QUARTERS = 4
 AT_ONCE = 8
-BODY_TIMEOUT_S = 2
+BODY_TIMEOUT_S = 4
 
 Answer = tuple[str, int | None]
 """What was sent, and the status that came back; None where the service closed the connection."""

@@ -8,17 +8,10 @@ import pytest
 import tellapart as ta
 from tellapart.cli.app import run
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_data(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.delenv("TELLAPART_KEY", raising=False)
-        yield
-        for deployment in ta.deployments():
-            deployment.delete()
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means"),
+    pytest.mark.usefixtures("own_deployments"),
+]
 
 
 def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
