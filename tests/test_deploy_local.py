@@ -81,7 +81,7 @@ def test_one_whose_maker_is_killed_while_it_starts_is_found(trained):
     eventually(lambda: orphan.status().state == "ready")
     process = psutil.Process(orphan.record.pid)
     orphan.delete()
-    assert not process.is_running()
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def test_what_is_given_is_copied(trained, tmp_path, photos):
