@@ -178,6 +178,9 @@ def test_scaling_under_load_fails_no_request(lesions, photos):
     assert seen.n_failures == 0
     assert len(seen.answers) > 10
     assert lesions.record.replicas == 1
+    events = [json.loads(line)["event"] for line in lesions.logs(1000)]
+    assert "worker retired" in events
+    assert "worker ended" not in events  # which would read as a crash
 
 
 def test_attack_60_a_damaged_model_changes_nothing(lesions, trained, photos, tmp_path):
