@@ -34,7 +34,7 @@ from tellapart.loadtest.picture import drawn
 
 QUARTERS = 4
 AT_ONCE = 8
-BODY_TIMEOUT_S = 2
+BODY_TIMEOUT_S = 10
 
 Answer = tuple[str, int | None]
 """What was sent, and the status that came back; None where the service closed the connection."""
@@ -256,7 +256,7 @@ def wrong_key(target: Target, chance: random.Random) -> int | None:
 def wrong_type(target: Target, chance: random.Random) -> int | None:
     """Say that the body is something else, or packed, or send other text as JSON."""
     text = json.dumps(chance.choice(ODD_JSON)).encode()
-    path = chance.choice(["/v1/predict", "/score", "/v2/models/run/infer"])
+    path = chance.choice(["/v1/predict", "/score", f"/v2/models/{target.answer['model']}/infer"])
     kind = chance.choice(["application/json", "text/html", "multipart/form-data", "image/png", "a/b; c=\\"])
     packing = chance.choice([{}, {"Content-Encoding": "gzip"}, {"Content-Encoding": "br"}])
     body = chance.choice([text, target.picture, b"", chance.randbytes(100), b"[" * 100_000])

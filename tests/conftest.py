@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from pictures import write_class_folders
+from web import connected, serve, two_worlds  # noqa: F401
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -61,3 +62,16 @@ def trained(photos, tmp_path_factory):
 
     config = TrainConfig(mode="features", image_size=64, test_size=0.3)
     return train(Dataset.from_folder(photos), config, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def own_deployments(tmp_path_factory):
+    """Keep the user's deployments out of one module's tests, and leave none running."""
+    import tellapart
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
+        patch.delenv("TELLAPART_KEY", raising=False)
+        yield
+        for deployment in tellapart.deployments():
+            deployment.delete()

@@ -1,7 +1,11 @@
-"""A featurizer in ONNX whose answers can be worked out by hand."""
+"""Models made for tests: one whose answers can be worked out by hand, and other versions of a bundle."""
+
+from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
+
+from tellapart.bundle import Bundle
 
 
 def mean_colour_featurizer(image_size: int | str = "size") -> onnx.ModelProto:
@@ -22,3 +26,16 @@ def mean_colour_featurizer(image_size: int | str = "size") -> onnx.ModelProto:
         ],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def write_version(folder: Path, version: str = "another version") -> str:
+    """Write a bundle anew whose graph says another thing about itself, with the same answers.
+
+    Returns its version.
+    """
+    bundle = Bundle.load(folder)
+    graph = onnx.load(bundle.model_path)
+    graph.doc_string = version
+    (folder / "model.json").unlink()
+    onnx.save(graph, bundle.model_path)
+    return Bundle.write(folder, bundle.card, readme="").model_sha256[:12]

@@ -80,14 +80,22 @@ class Load:
     refused: list[int] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
+    @property
+    def n_failures(self) -> int:
+        """How many got no answer."""
+        return len(self.refused) + len(self.broken)
+
 
 @contextmanager
-def load(url: str, image: bytes, *, callers: int = 4, while_ready: bool = False) -> Iterator[Load]:
+def load(
+    url: str, image: bytes, *, callers: int = 4, while_ready: bool = False, key: str | None = None
+) -> Iterator[Load]:
     """Keep asking about one image until the block ends, or (`while_ready`) /readyz says no."""
     seen, stop = Load(), Event()
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
     def call() -> None:
-        with httpx2.Client(timeout=60) as client:
+        with httpx2.Client(timeout=60, headers=headers) as client:
             while not stop.is_set():
                 try:
                     response = client.post(f"{url}/v1/predict", content=image)

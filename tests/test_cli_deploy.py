@@ -1,24 +1,21 @@
 """`tellapart deploy`, as it is typed."""
 
+import functools
 import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 import tellapart as ta
 from tellapart.cli.app import run
+from tellapart.deploy.state import data_folder
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_data(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.delenv("TELLAPART_KEY", raising=False)
-        yield
-        for deployment in ta.deployments():
-            deployment.delete()
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means"),
+    pytest.mark.usefixtures("own_deployments"),
+]
 
 
 def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
@@ -92,3 +89,14 @@ def test_help_names_every_command(capsys):
     printed = capsys.readouterr().out
     for command in ("create", "list", "show", "score", "keys", "scale", "update", "logs", "delete", "files"):
         assert command in printed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line_and_leaves_nothing(trained, capsys, monkeypatch):
+    full = functools.partial(shutil.copyfile, dst="/dev/full")
+    monkeypatch.setattr("tellapart.deploy.versions.shutil.copyfile", lambda source, _: full(source))
+    assert run(["deploy", "create", "full", str(trained.folder)]) == 1
+    assert capsys.readouterr().err.startswith("error: the disk is full")
+    assert run(["deploy", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert not (data_folder() / "deployments" / "full").exists()

@@ -12,7 +12,7 @@ from tellapart.serving.app import create_app
 from tellapart.serving.keys import Keys
 from tellapart.serving.settings import Settings
 
-QUICK = ["--duration-s", "0.4"]
+QUICK = ["--duration", "0.4"]
 
 
 @pytest.fixture(scope="module")

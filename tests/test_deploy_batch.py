@@ -1,11 +1,13 @@
 """Many images on a Ray cluster: the answers of `predict`, in parts that survive an interruption."""
 
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from graphs import write_version
 from pictures import write_class_folders
-from tellapart.bundle import Bundle
 from tellapart.cli.app import run
 from tellapart.deploy.batch import predict_files
 from tellapart.errors import ConfigError
@@ -63,16 +65,8 @@ def test_it_goes_on_where_it_was_interrupted(trained, folder, answered, tmp_path
 
 
 def test_answers_of_another_model_are_not_mixed_in(trained, folder, answered, tmp_path):
-    import shutil
-
-    import onnx
-
-    copy = tmp_path / "other"
-    shutil.copytree(trained.folder / "model", copy)
-    graph = onnx.load(copy / "model.onnx")
-    graph.doc_string = "another version"
-    onnx.save(graph, copy / "model.onnx")
-    Bundle.write(copy, Bundle.load(trained.folder).card, readme="")
+    copy = shutil.copytree(trained.folder / "model", tmp_path / "other")
+    write_version(copy)
     with pytest.raises(ConfigError, match="answers of another model"):
         predict_files(copy, sorted(folder.rglob("*.png")), answered[0])
 

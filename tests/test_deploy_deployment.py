@@ -12,17 +12,10 @@ from tellapart.deploy.figures import Figures
 from tellapart.deploy.state import Registry, data_folder
 from tellapart.errors import BundleError, ConfigError, DeploymentError, ServiceError
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_data(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
-        patch.delenv("TELLAPART_KEY", raising=False)
-        yield
-        for deployment in ta.deployments():
-            deployment.delete()
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means"),
+    pytest.mark.usefixtures("own_deployments"),
+]
 
 
 @pytest.fixture(scope="module")

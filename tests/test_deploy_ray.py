@@ -1,39 +1,30 @@
 """Deployments on a Ray cluster that runs on this machine: the same answers, and what survives what."""
 
 import json
-import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections import Counter
+import tempfile
+from pathlib import Path
+from urllib.parse import urljoin
 
+import httpx2
 import numpy as np
-import onnx
 import psutil
 import pytest
 
+from graphs import write_version
 from pictures import write_class_folders
-from tellapart.bundle import Bundle
+from processes import eventually, load
 from tellapart.client import Client
 from tellapart.deploy.deployment import Deployment, deploy
 from tellapart.errors import DeploymentError, ServiceError
 from tellapart.inference import Classifier
 
 pytest.importorskip("ray", reason="Ray is not installed")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_data(tmp_path_factory):
-    before = os.environ.get("TELLAPART_DATA")
-    os.environ["TELLAPART_DATA"] = str(tmp_path_factory.mktemp("data"))
-    yield
-    os.environ.pop("TELLAPART_DATA")
-    if before is not None:
-        os.environ["TELLAPART_DATA"] = before
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("own_deployments")]
 
 
 @pytest.fixture(scope="module")
@@ -45,50 +36,18 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lesions(trained):
+    before = models_on_disk()
     deployment = deploy(trained.folder, "lesions", target="ray", replicas=2)
+    assert len(models_on_disk()) == len(before) + 2
     yield deployment
     cluster = deployment.record.options["pid"]
     deployment.delete()
+    assert len(models_on_disk() - before) <= 1  # of the replica that a test kills
     assert not psutil.pid_exists(cluster) or psutil.Process(cluster).status() == psutil.STATUS_ZOMBIE
 
 
-class Load:
-    """Requests in a row from several threads, while something happens to the service."""
-
-    def __init__(self, deployment, picture, n_threads=4):
-        self.statuses, self.versions, self.labels = Counter(), set(), set()
-        self._over = threading.Event()
-        self._arguments = deployment.url, deployment.key, picture
-        self._threads = [threading.Thread(target=self._ask) for _ in range(n_threads)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        time.sleep(1)
-        return self
-
-    def __exit__(self, *exc_info):
-        time.sleep(1)
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self):
-        import httpx2
-
-        url, key, picture = self._arguments
-        content, headers = picture.read_bytes(), {"Authorization": f"Bearer {key}"}
-        with httpx2.Client(timeout=60) as client:
-            while not self._over.is_set():
-                try:
-                    answer = client.post(f"{url}/v1/predict", content=content, headers=headers)
-                except httpx2.TransportError as exc:
-                    self.statuses[type(exc).__name__] += 1
-                    continue
-                self.statuses[answer.status_code] += 1
-                if answer.status_code == 200:
-                    self.versions.add(answer.json()["version"])
-                    self.labels.add(answer.json()["predictions"][0]["label"])
+def models_on_disk():
+    return set(Path(tempfile.gettempdir()).glob("tellapart-replica-*/lesions"))
 
 
 def replicas_of(name):
@@ -109,8 +68,8 @@ def test_a_node_may_die(trained, pictures):
         deployment = deploy(trained.folder, "nodes", target="ray", replicas=2, address=cluster.address)
         first = deployment.score(pictures[0]).probabilities
         cluster.remove_node(second, allow_graceful=False)
-        wait_until(lambda: answers(deployment, pictures[0]) == first, limit_s=60)
-        wait_until(lambda: len(replicas_of("nodes")) == 2, limit_s=60)
+        eventually(lambda: answers(deployment, pictures[0]) == first, timeout_s=60)
+        eventually(lambda: len(replicas_of("nodes")) == 2, timeout_s=60)
     finally:
         cluster.shutdown()
     assert deployment.status().state == "unreachable"
@@ -119,6 +78,15 @@ def test_a_node_may_die(trained, pictures):
     deployment.delete(force=True)
     with pytest.raises(DeploymentError, match="no deployment 'nodes'"):
         Deployment.find("nodes")
+
+
+def test_the_page_finds_its_parts_below_the_deployments_path(lesions):
+    page = httpx2.get(lesions.url, follow_redirects=True)
+    assert str(page.url) == f"{lesions.url}/"
+    parts = re.findall(r'(?:src|href)="([^":#]+)"', page.text)
+    assert parts
+    for part in parts:
+        assert httpx2.get(urljoin(str(page.url), part)).status_code == 200, part
 
 
 def test_what_the_replicas_say_can_be_read(lesions, pictures):
@@ -162,9 +130,9 @@ def test_keys_open_and_close_without_a_restart(lesions, pictures):
     before = {process.pid for process in replicas_of("lesions")}
     name, key = lesions.new_key()
     other = Deployment.find("lesions", key)
-    wait_until(lambda: accepts(other, pictures[0]))
+    eventually(lambda: accepts(other, pictures[0]))
     lesions.revoke_key(name)
-    wait_until(lambda: not accepts(other, pictures[0]))
+    eventually(lambda: not accepts(other, pictures[0]))
     with pytest.raises(ServiceError, match="key"):
         Client(lesions.url, "wrong").predict(pictures[0])
     assert {process.pid for process in replicas_of("lesions")} == before
@@ -173,25 +141,29 @@ def test_keys_open_and_close_without_a_restart(lesions, pictures):
 def test_a_killed_replica_comes_back_and_nobody_gets_a_wrong_answer(lesions, trained, pictures):
     expected = Classifier.load(trained.folder).predict(pictures[:1])
     label = expected.class_names[int(expected.y_prob[0].argmax())]
-    with Load(lesions, pictures[0]) as load:
+    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key) as seen:
+        eventually(lambda: len(seen.answers) > 20)
         victim = replicas_of("lesions")[0]
         victim.send_signal(signal.SIGKILL)
-        wait_until(lambda: victim.pid not in {p.pid for p in replicas_of("lesions")})
-        wait_until(lambda: len(replicas_of("lesions")) == 2, limit_s=60)
-    failed = sum(n for status, n in load.statuses.items() if status != 200)
-    assert load.labels == {label}
-    assert load.statuses[200] > 20
-    assert failed <= 8, load.statuses  # at most those in flight on it, and what the proxy had sent after them
+        eventually(lambda: victim.pid not in {p.pid for p in replicas_of("lesions")})
+        eventually(lambda: len(replicas_of("lesions")) == 2, timeout_s=60)
+        n_answers = len(seen.answers)
+        eventually(lambda: len(seen.answers) > n_answers + 20)
+    assert {label for _, label in seen.answers} == {label}
+    assert seen.n_failures <= 8, seen  # at most those in flight on it, and what the proxy had sent after them
 
 
 def test_another_model_under_load_fails_no_request(lesions, trained, pictures, tmp_path):
     before = lesions.record.version
-    changed = other_model(trained, tmp_path)
-    with Load(lesions, pictures[0]) as load:
+    changed = shutil.copytree(trained.folder / "model", tmp_path / "other")
+    write_version(changed)
+    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key) as seen:
+        eventually(lambda: len(seen.answers) > 20)
         after = lesions.update(changed)
-    assert set(load.statuses) == {200}, load.statuses
+        eventually(lambda: seen.answers[-1][0] == after)
+    assert seen.n_failures == 0, seen
     assert before != after
-    assert load.versions == {before, after}
+    assert {version for version, _ in seen.answers} == {before, after}
 
 
 def test_a_name_that_the_cluster_runs_already_is_refused(lesions, trained):
@@ -218,21 +190,3 @@ def answers(deployment, picture):
         return deployment.score(picture).probabilities
     except ServiceError:
         return None
-
-
-def other_model(trained, folder):
-    """Return a copy of a model whose graph differs by a note in it, which changes no answer."""
-    copy = folder / "other"
-    shutil.copytree(trained.folder / "model", copy)
-    graph = onnx.load(copy / "model.onnx")
-    graph.doc_string = "another version"
-    onnx.save(graph, copy / "model.onnx")
-    Bundle.write(copy, Bundle.load(trained.folder).card, readme="")
-    return copy
-
-
-def wait_until(is_true, limit_s=30.0):
-    deadline = time.monotonic() + limit_s
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)

@@ -1,147 +1,26 @@
-"""Attack list 39-46: what a hostile server, name server or environment may try."""
+"""Attack list 42-46: what a hostile server or environment may try."""
 
 import contextlib
 import dataclasses
 import gzip
-import ipaddress
-import os
-import shutil
 import socket
-import socketserver
-import ssl
-import subprocess
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
-from pictures import encode, solid
-from tellapart.data import addresses
 from tellapart.data import fetch as fetching
 from tellapart.data.addresses import NO_ANSWER, ForbiddenAddress
 from tellapart.data.fetch import Allowance, FetchRules, FetchTimeout, NotAnImage, fetch
 from tellapart.errors import FetchError
+from web import PNG, at, http, redirect, refused
 
-PNG = encode(solid("red"))
 SOON_S = 0.4
 """The deadline of tests in which nothing arrives in time, and half of what it may be overrun by."""
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """Answers each connection on 127.0.0.1 with what `answer(connection, head of the request)` does."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(
-        self,
-        answer: Callable[[socket.socket, str], None],
-        tls: ssl.SSLContext | None = None,
-        speaks_first: bool = False,
-    ):
-        self.heads: list[str] = []
-        self.stopped = threading.Event()
-        server = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                connection = self.request
-                try:
-                    if tls:
-                        connection = tls.wrap_socket(connection, server_side=True)
-                    head = b""
-                    while not (speaks_first or b"\r\n\r\n" in head):
-                        received = connection.recv(4096)
-                        if not received:
-                            return
-                        head += received
-                    server.heads.append(head.decode("latin-1"))
-                    answer(connection, server.heads[-1])
-                    connection.close()
-                except OSError:
-                    pass  # the client went away, as it should
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.port = self.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/a.png"
-        self.rules = FetchRules(ports=(self.port,), allow_private=True, timeout_s=20)
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    servers = []
-
-    def start(answer, **options) -> Server:
-        if isinstance(answer, bytes):
-            content = answer
-            answer = lambda connection, _head: connection.sendall(content)  # noqa: E731
-        servers.append(Server(answer, **options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stopped.set()
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture
-def connected(monkeypatch) -> list[tuple]:
-    """Every address that a socket of this process was connected to."""
-    seen = []
-    connect = socket.socket.connect
-
-    def recording(sock, address):
-        seen.append(address[:2])
-        return connect(sock, address)
-
-    monkeypatch.setattr(socket.socket, "connect", recording)
-    return seen
-
-
-def http(
-    body: bytes = PNG, *, status: str = "200 OK", content_type: str | None = "image/png", **headers: str
-) -> bytes:
-    """A whole answer; keyword arguments are headers, `_` for `-`."""
-    lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {text}" for name, text in headers.items())]
-    if content_type is not None:
-        lines.append(f"Content-Type: {content_type}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def redirect(location: str) -> bytes:
-    return http(b"", status="302 Found", content_type=None, Location=location)
-
-
-def at(*answers: str | Exception):
-    """A resolver that answers the first call with the first address, and so on; the last one again."""
-    left = list(answers)
-
-    def resolver(_host, port, *, type):
-        resolver.calls += 1
-        answer = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return [(socket.AF_INET, type, 6, "", (address, port)) for address in answer.split()]
-
-    resolver.calls = 0
-    return resolver
-
-
-def refused(url: str, rules: FetchRules, kind: type[FetchError], **options) -> str:
-    """The message of the error that `fetch` must raise; errors of all kinds have a status and no cause."""
-    with pytest.raises(FetchError) as caught:
-        fetch(url, rules, **options)
-    assert type(caught.value) is kind
-    assert caught.value.status == (504 if kind is FetchTimeout else 400)
-    assert caught.value.__cause__ is None
-    return str(caught.value)
 
 
 # --------------------------------------------------------------------------------- what works
@@ -197,124 +76,6 @@ def test_33_34_38_no_spelling_of_loopback_is_connected_to(serve, connected, host
     assert refused(url, rules, ForbiddenAddress, resolver=at("127.0.0.1")) == NO_ANSWER
     assert connected == []
     assert server.heads == []
-
-
-# ---------------------------------------------------------------------------------- redirects
-
-
-@pytest.fixture
-def two_worlds(monkeypatch):
-    """For this test 127.0.0.1 is a public server, and 127.0.0.2 one behind the firewall."""
-    others = tuple(net for net in addresses.INTERNAL if str(net) != "127.0.0.0/8")
-    monkeypatch.setattr(addresses, "INTERNAL", (*others, ipaddress.ip_network("127.0.0.2/32")))
-
-
-@pytest.mark.parametrize(
-    "location",
-    [
-        "http://127.0.0.2:{port}/",
-        "//127.0.0.2:{port}/",
-        "http://10.0.0.1:{port}/",
-        "http://[::1]:{port}/",
-        "http://internal.example:{port}/",
-        "http://2130706433:{port}/",
-        "http://127.1:{port}/",
-        "http://[::ffff:127.0.0.1]:{port}/",
-        "http://0.0.0.0:{port}/",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://[fd00:ec2::254]/",
-        "http://127.0.0.1:22/",
-        "http://user@127.0.0.1:{port}/",
-        "http://127.0.0.1:{port}\\@127.0.0.2/",
-        "http://127.0.0.1:{port}/a b",
-        "http://127.0.0.1:{port}/\t",
-        "http://\xb2127.0.0.1:{port}/",
-        "file:///etc/passwd",
-        "ftp://127.0.0.1:{port}/a.png",
-        "gopher://127.0.0.1:{port}/",
-        "data:image/png;base64,iVBORw0KGgo=",
-        "javascript:alert(1)",
-        "http://[",
-    ],
-)
-def test_39_a_redirect_is_checked_like_the_first_address(serve, connected, two_worlds, location):
-    server = serve(lambda peer, _head: peer.sendall(redirect(location.format(port=server.port))))
-    rules = dataclasses.replace(server.rules, allow_private=False)
-    assert refused(server.url, rules, ForbiddenAddress, resolver=at("127.0.0.2")) == NO_ANSWER
-    assert connected == [("127.0.0.1", server.port)]
-
-
-@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 Other", "307 Same", "308 Same"])
-@pytest.mark.parametrize("location", ["/b.png", "b.png", "?b.png", "//127.0.0.1:{port}/b.png"])
-def test_39_an_innocent_redirect_is_followed(serve, status, location):
-    def answer(peer, head):
-        to = location.format(port=server.port)
-        peer.sendall(http() if "b.png" in head else http(b"", status=status, content_type=None, Location=to))
-
-    server = serve(answer)
-    assert fetch(server.url, server.rules) == PNG
-    assert len(server.heads) == 2
-
-
-def test_39_three_redirects_and_no_more(serve):
-    def answer(peer, head):
-        left = int(head.split()[1].removeprefix("/"))
-        peer.sendall(redirect(f"/{left - 1}") if left else http())
-
-    server = serve(answer)
-    root = server.url.removesuffix("a.png")
-    assert fetch(f"{root}3", server.rules) == PNG
-    assert "more than 3 redirects" in refused(f"{root}4", server.rules, NotAnImage)
-    assert len(server.heads) == 8
-
-
-def test_39_a_loop_ends(serve):
-    server = serve(redirect("/a.png"))
-    assert "more than 3 redirects" in refused(server.url, server.rules, NotAnImage)
-    assert len(server.heads) == 4
-
-
-def test_a_redirect_without_a_place_is_followed_to_itself_and_ends(serve):
-    server = serve(http(b"", status="302 Found", content_type=None))
-    assert "redirects" in refused(server.url, server.rules, NotAnImage)
-
-
-def test_a_redirect_leaves_no_listed_host(serve):
-    server = serve(lambda peer, _head: peer.sendall(redirect(f"http://b.example:{server.port}/")))
-    rules = dataclasses.replace(server.rules, hosts=frozenset({"a.example"}))
-    url = f"http://a.example:{server.port}/"
-    assert refused(url, rules, ForbiddenAddress, resolver=at("127.0.0.1")) == NO_ANSWER
-    assert len(server.heads) == 1
-
-
-# ------------------------------------------------------------------------------- name servers
-
-
-def test_40_mixed_addresses_are_not_connected_to(serve, connected, two_worlds):
-    server = serve(http())
-    rules = dataclasses.replace(server.rules, allow_private=False)
-    for answer in ("127.0.0.1 127.0.0.2", "127.0.0.2 127.0.0.1"):
-        url = f"http://a.example:{server.port}/"
-        assert refused(url, rules, ForbiddenAddress, resolver=at(answer)) == NO_ANSWER
-    assert connected == []
-
-
-def test_41_a_name_is_looked_up_once_and_the_checked_address_asked(serve, connected, two_worlds):
-    server = serve(http())
-    rules = dataclasses.replace(server.rules, allow_private=False)
-    resolver = at("127.0.0.1", "127.0.0.2")
-    assert fetch(f"http://a.example:{server.port}/", rules, resolver=resolver) == PNG
-    assert resolver.calls == 1
-    assert connected == [("127.0.0.1", server.port)]
-
-
-def test_41_a_name_that_changes_during_a_redirect_is_checked_again(serve, connected, two_worlds):
-    server = serve(redirect("/b.png"))
-    rules = dataclasses.replace(server.rules, allow_private=False)
-    resolver = at("127.0.0.1", "127.0.0.2")
-    refused(f"http://a.example:{server.port}/", rules, ForbiddenAddress, resolver=resolver)
-    assert resolver.calls == 2
-    assert connected == [("127.0.0.1", server.port)]
 
 
 # --------------------------------------------------------------------------------------- size
@@ -570,53 +331,3 @@ def test_nothing_stays_open(serve):
     for _ in range(3):
         ask_all()
     assert files_settle_at(before)
-
-
-# ---------------------------------------------------------------------------------------- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for images.example that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    subject = ["-subj", "/CN=images.example", "-addext", "subjectAltName=DNS:images.example"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    subprocess.run(["openssl", "req", *kind, *subject, *files], check=True, capture_output=True)
-    return folder
-
-
-@pytest.fixture
-def tls_server(serve, certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    names = []
-    context.sni_callback = lambda _connection, name, _context: names.append(name)
-    server = serve(http(), tls=context)
-    server.names = names
-    yield server
-    fetching._tls.cache_clear()
-
-
-def test_tls_asks_for_the_name_and_checks_it(tls_server, certificate, monkeypatch):
-    monkeypatch.setitem(os.environ, "SSL_CERT_FILE", str(certificate / "cert.pem"))
-    fetching._tls.cache_clear()
-    for host in ("images.example", "images.example."):
-        url = f"https://{host}:{tls_server.port}/a.png"
-        assert fetch(url, tls_server.rules, resolver=at("127.0.0.1")) == PNG
-    assert tls_server.names == ["images.example"] * 2
-    assert f"Host: images.example:{tls_server.port}" in tls_server.heads[0]
-    for host in ("other.example", "127.0.0.1"):
-        url = f"https://{host}:{tls_server.port}/a.png"
-        assert refused(url, tls_server.rules, ForbiddenAddress, resolver=at("127.0.0.1")) == NO_ANSWER
-    assert len(tls_server.heads) == 2
-
-
-def test_tls_of_an_unknown_authority_is_refused(tls_server, monkeypatch):
-    monkeypatch.delitem(os.environ, "SSL_CERT_FILE", raising=False)
-    fetching._tls.cache_clear()
-    url = f"https://images.example:{tls_server.port}/a.png"
-    assert refused(url, tls_server.rules, ForbiddenAddress, resolver=at("127.0.0.1")) == NO_ANSWER
-    assert tls_server.heads == []

@@ -11,9 +11,9 @@ from threading import Event, Thread
 
 import httpx2
 import numpy as np
-import onnx
 import pytest
 
+from graphs import write_version
 from pictures import encode, solid
 from servers import running
 from tellapart.bundle import Bundle
@@ -29,16 +29,6 @@ IMAGE = encode(solid("red"))
 @pytest.fixture
 def bundle(trained, tmp_path) -> Path:
     return shutil.copytree(trained.folder / "model", tmp_path / "model")
-
-
-def write_version(folder: Path, version: str) -> str:
-    """Write a bundle whose graph says another thing about itself; return its version."""
-    bundle = Bundle.load(folder)
-    graph = onnx.load(bundle.model_path)
-    graph.doc_string = version
-    (folder / "model.json").unlink()
-    onnx.save(graph, bundle.model_path)
-    return Bundle.write(folder, bundle.card, readme="").model_sha256[:12]
 
 
 def test_models_are_known_by_name_and_the_first_answers_by_default(trained):

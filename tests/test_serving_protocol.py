@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
-import onnx
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
@@ -17,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from graphs import write_version
 from pictures import encode
 from servers import running, send_raw
-from tellapart.bundle import Bundle
 from tellapart.data.images import load_pixels
 from tellapart.inference import Classifier
 from tellapart.records import decide
@@ -304,10 +303,7 @@ def test_loading_takes_up_what_now_lies_in_the_folder_and_tells_the_other_proces
 ):
     folder, client, told = own_service
     [old] = client.get_model_metadata(MODEL)["versions"]
-    card, graph = Bundle.load(folder).card, onnx.load(folder / "model.onnx")
-    graph.doc_string = "the same, with other bytes"
-    onnx.save(graph, folder / "model.onnx")
-    Bundle.write(folder, card, readme="")
+    write_version(folder)
     client.load_model(MODEL)
     [new] = client.get_model_metadata(MODEL)["versions"]
     assert new != old

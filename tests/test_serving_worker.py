@@ -4,11 +4,13 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
 
+from pictures import encode, solid
 from processes import eventually, load, serving
 from servers import running, send_raw
 from tellapart.serving import connections
@@ -118,3 +120,11 @@ def test_slow_headers_are_cut_off_and_idle_connections_are_not(monkeypatch):
 def test_a_body_of_any_length_after_short_headers_is_the_applications_matter():
     with running(hello) as url:
         assert httpx2.post(url, content=b"x" * 1_000_000).text == "hi"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_under_the_log_stops_no_answer(trained):
+    with serving(Path("/dev/full"), trained.folder, "--drain-s", 0) as service:
+        answers = [httpx2.post(f"{service.url}/v1/predict", content=encode(solid("red"))) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert service.stop() == 0

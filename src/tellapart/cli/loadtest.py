@@ -28,7 +28,9 @@ def loadtest(
     rate: Annotated[
         str | None, typer.Option(metavar="N,N,…", help="Requests per second instead, at random times.")
     ] = None,
-    duration_s: Annotated[float, typer.Option(min=0.1, help="Seconds for each load.")] = 10.0,
+    duration_s: Annotated[
+        float, typer.Option("--duration", metavar="SECONDS", min=0.1, help="For each load.")
+    ] = 10.0,
     model: Annotated[str | None, typer.Option(help="Which of the service's models.")] = None,
     key: Annotated[
         str | None, typer.Option(envvar="TELLAPART_KEY", help="A key of the service; TELLAPART_KEY too.")

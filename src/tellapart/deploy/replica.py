@@ -40,7 +40,7 @@ class Replica:
         self, files: Mapping[str, bytes], settings: str, prefix: str, log: str | None = None
     ) -> None:
         logs.configure(None if log is None else Path(log).open("a", encoding="utf-8"))  # noqa: SIM115
-        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-")  # removed with the replica
+        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-replica-")
         folder, told = Path(self._folder.name), Settings.from_json(settings)
         name = told.default_model
         bundle = folder / name
@@ -59,6 +59,10 @@ class Replica:
         # Metrics of the replicas of one node are counted together; their folder is named by the deployer.
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)
+
+    def __del__(self) -> None:
+        """Remove the model; Ray calls this when a replica ends in good order, and then ends its process."""
+        self._folder.cleanup()
 
     def reconfigure(self, told: Mapping[str, str]) -> None:
         """Take over keys that changed; Ray calls this at the start too, without a restart."""
@@ -79,7 +83,13 @@ class WithoutPrefix:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Pass on one request."""
+        if scope["type"] == "http" and scope["path"] == self._prefix:
+            # The page's own addresses are relative to the folder that it seems to lie in.
+            from starlette.responses import RedirectResponse
+
+            await RedirectResponse(f"{self._prefix}/")(scope, receive, send)
+            return
         if scope["type"] == "http":
-            path = scope["path"].removeprefix(self._prefix) or "/"
+            path = scope["path"].removeprefix(self._prefix)
             scope = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
         await self._app(scope, receive, send)

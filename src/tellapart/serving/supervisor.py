@@ -285,7 +285,8 @@ class Supervisor:
     def _see_off(self, metrics_folder: Path) -> None:
         for place in self._leaving:
             if place.process is not None and not place.process.is_alive():
-                self._bury(place, metrics_folder)
+                logs.event("worker retired", worker=place.number, worker_pid=place.process.pid)
+                forget(place, metrics_folder)
         self._leaving = [place for place in self._leaving if place.process is not None]
 
     def _dismiss_coming(self, metrics_folder: Path) -> None:
