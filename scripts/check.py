@@ -22,9 +22,9 @@ CHECKS = (
     ("lint", "-m ruff check ."),
     ("types", "-m mypy"),
     ("import contracts", "-c 'import importlinter.cli, sys; sys.exit(importlinter.cli.lint_imports())'"),
-    ("tests", "-m pytest -n auto --dist loadfile -m 'not ray' --cov --cov-report= --durations=10"),
+    ("tests", "-m pytest -n auto --dist loadfile -m 'not ray' --durations=10"),
     # A cluster wants the cores for itself.
-    ("tests on Ray", "-m pytest -m ray --cov --cov-append --cov-report=term:skip-covered --durations=5"),
+    ("tests on Ray", "-m pytest -m ray --durations=5"),
 )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 import tellapart as ta
 from isic_archive import PASSING, path_of, serving
 from isic_images import find, make_images
+from processes import hear_interrupts
 from tellapart.cli.app import run
 from tellapart.cli.fetch import _bytes
 
@@ -175,7 +176,13 @@ def test_a_disk_without_room_is_told_before_anything_is_loaded(fetch, archive, c
 
 def start(archive, out, *options):
     command = [sys.executable, "-m", "tellapart", *arguments(archive, out, *options)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    )
 
 
 def wait_for_images(process, out, n):

@@ -6,11 +6,7 @@ import pytest
 from PIL import Image
 
 from pictures import write_class_folders
-from tellapart.cli.app import app, run
-from tellapart.cli.split import split
-
-if not any(command.callback is split for command in app.registered_commands):
-    app.command()(split)
+from tellapart.cli.app import run
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def option_names() -> set[str]:
     for command in commands:
         commands += getattr(command, "commands", {}).values()  # a group's, which are read in their turn
         for parameter in command.params:
-            names.update(parameter.opts)
+            names.update([*parameter.opts, *parameter.secondary_opts])
     return names
 
 
@@ -127,7 +127,7 @@ def test_run_json_settings_are_all_documented():
     undocumented = [
         field.name
         for field in fields(TrainConfig)
-        if f"--{field.name.replace('_', '-')}" not in everywhere
+        if not re.search(f"--(no-)?{field.name.replace('_', '-')}", everywhere)
         and field.name not in {"device", "workers", "precision"}
     ]
     assert not undocumented, json.dumps(undocumented)

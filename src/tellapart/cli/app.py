@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import tellapart
-from tellapart.cli import demo, deploy, evaluate, export, fetch, loadtest, predict, serve, train
+from tellapart.cli import demo, deploy, evaluate, export, fetch, loadtest, predict, serve, split, train
 from tellapart.cli.terminal import complain
 from tellapart.errors import TellapartError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export, serve.serve):
     app.command()(command)
 app.command()(loadtest.loadtest)
+app.command()(split.split)
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(fetch.app, name="fetch")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tellapart.cli.fetch_search import search
+from tellapart.cli.options import listed, short_edge_px
 from tellapart.cli.terminal import Bars, complain, printable, tell
 from tellapart.errors import ConfigError
 
@@ -26,7 +27,6 @@ app = typer.Typer(
 )
 app.command()(search)
 
-_SMALLEST_PX = 32
 _MOST_REFUSED = 10
 
 
@@ -71,12 +71,12 @@ def isic(
     from tellapart.sources.isic_plan import Plan
     from tellapart.sources.session import Session
 
-    resize_px = _pixels(size)
+    resize_px = short_edge_px(size, ("full", "thumbnail"))
     plan = Plan(
         image_type=None if image_type == "any" else image_type,
-        licences=tuple(name.upper().replace("CC0", "CC-0") for name in _listed(licence)),
+        licences=tuple(name.upper().replace("CC0", "CC-0") for name in listed(licence)),
         query=query,
-        collections=tuple(map(_number, _listed(collection))),
+        collections=tuple(map(_number, listed(collection))),
         max_per_lesion=max_per_lesion,
         seed=seed,
         thumbnails=size == "thumbnail",
@@ -104,22 +104,6 @@ def isic(
         complain("interrupted; the same command goes on from here")
         return 130
     return 1 if any(result.is_short for result in fetched) else 0
-
-
-def _pixels(size: str) -> int | None:
-    if size in ("full", "thumbnail"):
-        return None
-    if not (size.isascii() and size.isdecimal() and int(size) >= _SMALLEST_PX):
-        raise ConfigError(
-            f"--size {size!r} is not understood; give full, thumbnail, "
-            f"or the short edge in pixels (at least {_SMALLEST_PX})"
-        )
-    return int(size)
-
-
-def _listed(options: Sequence[str] | None) -> list[str]:
-    """Return the values of an option that may be repeated, or hold several with commas between them."""
-    return [value.strip() for option in options or () for value in option.split(",") if value.strip()]
 
 
 def _number(text: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.options import listed, short_edge_px
 from tellapart.cli.terminal import Bars, complain, printable, tell
 from tellapart.errors import ConfigError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _SERVICES = ("openverse", "commons")
 _POLITE_CONNECTIONS = 4  # Wikimedia answers bursts with 429
-_SMALLEST_PX = 32
 _MOST_REFUSED = 10
 
 
@@ -58,9 +58,9 @@ def search(
     from tellapart.sources.search import OPEN_LICENCES, licence_name, read_queries
     from tellapart.sources.session import CONNECTIONS, Session
 
-    names = _services(_listed(source) or ["openverse"])
-    licences = tuple(dict.fromkeys(map(licence_name, _listed(licence)))) or OPEN_LICENCES
-    edge_px = _pixels(size)
+    names = _services(listed(source) or ["openverse"])
+    licences = tuple(dict.fromkeys(map(licence_name, listed(licence)))) or OPEN_LICENCES
+    edge_px = short_edge_px(size, ("full",))
     plan = read_queries(queries)
     request = {
         "queries": _as_json(plan),
@@ -125,27 +125,11 @@ def _fetch(
     return _status(fetched)
 
 
-def _listed(options: Sequence[str] | None) -> list[str]:
-    """Return the values of an option that may be repeated, or hold several with commas between them."""
-    return [value.strip() for option in options or () for value in option.split(",") if value.strip()]
-
-
 def _services(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in _SERVICES:
             raise ConfigError(f"no source is called {name!r}; accepted: {', '.join(_SERVICES)}, or both")
     return list(dict.fromkeys(names))
-
-
-def _pixels(size: str) -> int | None:
-    if size == "full":
-        return None
-    if not (size.isascii() and size.isdecimal() and int(size) >= _SMALLEST_PX):
-        raise ConfigError(
-            f"--size {size!r} is not understood; "
-            f"give full, or the short edge in pixels (at least {_SMALLEST_PX})"
-        )
-    return int(size)
 
 
 def _open(

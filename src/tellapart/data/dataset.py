@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data import manifest, splits
+from tellapart.data import corrections, manifest, splits
 from tellapart.data.duplicates import (
     DESCRIPTOR_LENGTH,
     Duplicates,
@@ -46,6 +46,8 @@ class Dataset:
         The folder that ids are relative to.
     near
         Pairs of near-duplicates, identical files left out; None where nobody has looked yet.
+    corrections
+        What a label journal changed when this was loaded; None without a journal.
     """
 
     samples: tuple[Sample, ...]
@@ -53,14 +55,12 @@ class Dataset:
     ledger: tuple[Skipped, ...] = ()
     root: Path = Path()
     near: tuple[NearPair, ...] | None = None
+    corrections: Corrections | None = None
 
     @classmethod
-    def load(cls, data: Path | str) -> "Dataset":
-        """Read DATA as the command line takes it: a folder, or a CSV or Parquet manifest."""
-        path = Path(data)
-        if path.suffix.lower() in manifest.MANIFEST_SUFFIXES and not path.is_dir():
-            return cls.from_manifest(path)
-        return cls.from_folder(path)
+    def load(cls, data: Path | str, *, journal: Path | str | None = None) -> "Dataset":
+        """Read DATA, a folder or a manifest, with the corrections in its label journal, if it has one."""
+        return corrections.load(data, journal)
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "Dataset":
