@@ -212,7 +212,9 @@ def test_an_interrupted_fetch_goes_on(fetch, archive, tmp_path, capsys, number):
     archive.pause_s = 0.0
     archive.asked.clear()
     assert fetch("--per-class", 40) == 0
-    assert ta.Dataset.load(out / "manifest.csv").counts == {"Benign": 40, "Malignant": 40}
+    dataset = ta.Dataset.load(out)
+    assert dataset.counts == {"Benign": 40, "Malignant": 40}
+    assert dataset.groups == ta.Dataset.load(out / "manifest.csv").groups is not None
     assert not {Path(path).stem for path in archive.files_asked()} & here
     for row in rows_of(out):
         assert (out / row["path"]).read_bytes() == archive.by_id[row["id"]].content

@@ -39,7 +39,7 @@ def commands() -> list[str]:
 def test_the_commands_of_the_readme_run_in_order(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     shown = commands()
-    assert [line.split()[1] for line in shown] == ["train", "evaluate", "predict", "export"]
+    assert [line.split()[1] for line in shown] == ["check", "train", "evaluate", "predict", "export"]
     for line in shown:
         # Sixty tiny pictures are too few for int8 to be sure of agreeing on 98 %.
         extra = ["--force"] if "int8" in line else ["--image-size", "64"] if " train " in line else []

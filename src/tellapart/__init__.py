@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tellapart.api import evaluate, export, load, train
+    from tellapart.api import check, evaluate, export, load, train
     from tellapart.client import AsyncClient, Client
     from tellapart.data.dataset import Dataset
     from tellapart.deploy.deployment import Deployment, deploy, deployments
@@ -35,6 +35,7 @@ _HOME = {
     "TrainConfig": "tellapart.training.config",
     "deploy": "tellapart.deploy.deployment",
     "deployments": "tellapart.deploy.deployment",
+    "check": "tellapart.api",
     "evaluate": "tellapart.api",
     "export": "tellapart.api",
     "load": "tellapart.api",
@@ -51,6 +52,7 @@ __all__ = [
     "Evaluation",
     "Predictions",
     "TrainConfig",
+    "check",
     "deploy",
     "deployments",
     "evaluate",

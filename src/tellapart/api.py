@@ -1,4 +1,4 @@
-"""The verbs: train, evaluate, load, export. Each opens the layer that does the work only when called."""
+"""The verbs: check, train, evaluate, load, export. Each opens the layer that does the work when called."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from tellapart.inference import Classifier
 from tellapart.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from tellapart.audit.check import Audit
     from tellapart.evaluation.evaluation import Evaluation
     from tellapart.training.config import TrainConfig
     from tellapart.training.run import Notes, Run
@@ -28,6 +29,22 @@ def load(model: Path | str) -> Classifier:
         If there is none.
     """
     return Classifier.load(model)
+
+
+def check(dataset: Dataset, *, progress: Progress = SILENT) -> "Audit":
+    """Look at every image of a dataset and say what is wrong; see `tellapart.audit.check.check`.
+
+    Label errors and outliers are looked for where the training half is installed.
+    """
+    from tellapart.audit.check import check as audit
+
+    try:
+        _need_train_extra()
+    except MissingExtra as exc:
+        return audit(dataset, why_none=f"label errors and outliers: {exc}", progress=progress)
+    from tellapart.training.evidence import FrozenEvidence
+
+    return audit(dataset, FrozenEvidence(), progress=progress)
 
 
 def train(

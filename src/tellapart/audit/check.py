@@ -33,7 +33,7 @@ class Evidence(Protocol):
     def out_of_fold(
         self, features: NDArray[np.float32], y: NDArray[np.int64], ties: Sequence[int], n_classes: int
     ) -> NDArray[np.float64]:
-        """Return float64 of shape (n_samples, n_classes): each row from a model that did not see the image."""
+        """Return float64 of shape (n_samples, n_classes): each row from a model that did not see it."""
         ...
 
 
@@ -74,7 +74,7 @@ class Audit:
         return dict(kinds)
 
     def of_kind(self, kind: str) -> list[Finding]:
-        """Return the findings of one kind, such as ``"label error"``; none for a kind that was not found."""
+        """Return the findings of one kind, such as ``"suspected label"``, or none."""
         return self.by_kind().get(kind, [])
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,14 +134,15 @@ def check(
 
 def _of_images(inspection: Inspection, evidence: Evidence | None, left_out: list[str]) -> Iterable[Finding]:
     used, features = inspection.dataset, inspection.features
-    near = duplicates.find(inspection.descriptors, embeddings=features)
+    near = duplicates.find_once(inspection.descriptors, embeddings=features)
+    ties = used.tied(near=near)
     yield from copies.findings(used, near)
     if evidence is not None and features is not None:
-        yield from _of_labels(used, features, used.tied(near=near), evidence, left_out)
+        yield from _of_labels(used, features, ties, evidence, left_out)
         yield from neighbours.findings(used, Neighbours(features))
     yield from quality.findings(used, inspection.looks)
     yield from privacy.findings(used, inspection.looks)
-    yield from shortcuts.findings(used, inspection.looks, used.tied(near=near))
+    yield from shortcuts.findings(used, inspection.looks, ties)
     yield from balance.findings(used)
 
 
@@ -163,7 +164,7 @@ def _of_labels(
     if len(judged) < 2:
         left_out.append("label errors: there are no two classes to tell apart")
         return []
-    chosen = np.flatnonzero([sample.label in judged for sample in used.samples])
+    chosen = [i for i, sample in enumerate(used.samples) if sample.label in judged]
     part = replace(used.subset(chosen), class_names=judged)
     y_prob = evidence.out_of_fold(
         features[chosen], part.targets, [ties[i] for i in chosen], len(part.class_names)

@@ -15,7 +15,7 @@ class Finding:
     Attributes
     ----------
     kind
-        In two or three words, such as ``"near-duplicate"`` or ``"label error"``; findings of a kind are
+        In two or three words, such as ``"near-duplicate"`` or ``"suspected label"``; findings of a kind are
         shown together.
     severity
         See `Severity`.

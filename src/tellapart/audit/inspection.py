@@ -120,7 +120,7 @@ _READINGS: dict[Kept, Callable[[bytes, Image.Image], bytes]] = {
     "look": lambda content, image: quality.look(content, image).to_bytes(),
     "descriptor": lambda content, image: duplicates.describe(image).tobytes(),
 }
-"""From a file's content and its decoded picture to what is kept of it; features come a few images at a time."""
+"""From a file's content and its decoded picture to what is kept of it; features come some at a time."""
 
 
 def _stack(values: Sequence[bytes], dtype: np.dtype[T]) -> NDArray[T]:

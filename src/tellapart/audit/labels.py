@@ -63,11 +63,12 @@ def suspects(y: NDArray[np.int64], y_prob: Array64) -> tuple[NDArray[np.int64], 
 
 
 def suspicion(y: NDArray[np.int64], y_prob: Array64) -> Array64:
-    """Return how much likelier the best other class is than the label: float64 of (n_samples,), in [-1, 1]."""
+    """Return how much likelier the best other class is than the label: float64 (n_samples,), in [-1, 1]."""
     rows = np.arange(len(y))
     others = y_prob.copy()
     others[rows, y] = -1.0
-    return others.max(axis=1) - y_prob[rows, y]
+    lead: Array64 = others.max(axis=1) - y_prob[rows, y]
+    return lead
 
 
 def findings(dataset: Dataset, y_prob: Array64, neighbours: Neighbours) -> list[Finding]:
@@ -99,11 +100,11 @@ def _label_error(
     probability = dict(zip(dataset.class_names, y_prob, strict=True))
     agree = sum(neighbour["label"] == suggested for neighbour in neighbours)
     return Finding(
-        "label error",
+        "suspected label",
         "warning",
         f"{sample.id} is labelled {sample.label} and looks like {suggested} "
         f"({probability[suggested]:.0%} against {probability[sample.label]:.0%}; {agree} of its "
-        f"{len(neighbours)} nearest images are {suggested}): look at it, and correct it with `tellapart label`",
+        f"{len(neighbours)} nearest images are {suggested}): look at it; `tellapart label` corrects it",
         (sample.id,),
         {
             "label": sample.label,

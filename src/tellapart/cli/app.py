@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 
 import tellapart
-from tellapart.cli import demo, deploy, evaluate, export, fetch, loadtest, predict, serve, split, train
+from tellapart.cli import (
+    check,
+    demo,
+    deploy,
+    evaluate,
+    export,
+    fetch,
+    label,
+    loadtest,
+    predict,
+    serve,
+    split,
+    train,
+)
 from tellapart.cli.terminal import complain
 from tellapart.errors import TellapartError
 
@@ -26,9 +39,11 @@ app = typer.Typer(
 for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export, serve.serve):
     app.command()(command)
 app.command()(loadtest.loadtest)
+app.command()(check.check)
 app.command()(split.split)
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(fetch.app, name="fetch")
+app.add_typer(label.app, name="label")
 
 
 def _version(asked: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tellapart.data.journal import Journal, journal_path
 from tellapart.data.label_events import Event, Field, JournalError, check_chain
-from tellapart.data.manifest import MANIFEST_SUFFIXES
+from tellapart.data.manifest import FETCHED, FETCHED_MANIFEST, MANIFEST_SUFFIXES
 from tellapart.data.reader import hash_file, in_parallel
 from tellapart.errors import EmptyDataset
 from tellapart.records import Sample, Skipped
@@ -97,6 +97,11 @@ class Corrections:
         decisions: Mapping[str, Event] = getattr(self, field)
         return decisions.get(sample_id)
 
+    def last(self, sample_id: str) -> Event | None:
+        """Return the latest event in force on an image, if there is one."""
+        events = [event for field in MARKS if (event := self.event(sample_id, field))]
+        return max(events, key=lambda event: event.seq, default=None)
+
     def value(self, sample: Sample, field: Field) -> str:
         """Return what is in force: a class name, or ``"yes"`` or nothing.
 
@@ -145,11 +150,13 @@ def as_given(data: Path | str) -> "Dataset":
     from tellapart.data.dataset import Dataset
 
     path = Path(data)
+    if (path / FETCHED).is_file() and (path / FETCHED_MANIFEST).is_file():
+        path /= FETCHED_MANIFEST  # which knows groups and licences, as the folders do not
     is_manifest = path.suffix.lower() in MANIFEST_SUFFIXES and not path.is_dir()
     return Dataset.from_manifest(path) if is_manifest else Dataset.from_folder(path)
 
 
-def load(data: Path | str, journal: Path | str | None = None) -> "Dataset":
+def load_corrected(data: Path | str, journal: Path | str | None = None) -> "Dataset":
     """Read DATA with the corrections in `journal`, by default in the one of `journal_path`.
 
     Raises

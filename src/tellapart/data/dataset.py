@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.data import corrections, manifest, splits
+from tellapart.data import manifest, splits
+from tellapart.data.corrections import Corrections, load_corrected
 from tellapart.data.duplicates import (
     DESCRIPTOR_LENGTH,
     Duplicates,
@@ -60,7 +61,7 @@ class Dataset:
     @classmethod
     def load(cls, data: Path | str, *, journal: Path | str | None = None) -> "Dataset":
         """Read DATA, a folder or a manifest, with the corrections in its label journal, if it has one."""
-        return corrections.load(data, journal)
+        return load_corrected(data, journal)
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> "Dataset":

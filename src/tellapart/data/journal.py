@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tellapart.data.label_events import (
-    COLUMNS,
     Batch,
     Change,
     Clash,
@@ -31,7 +30,6 @@ from tellapart.data.label_events import (
     check_text,
     checked,
     conflict,
-    values,
 )
 from tellapart.data.manifest import MANIFEST_SUFFIXES
 from tellapart.errors import ConfigError
@@ -42,12 +40,12 @@ SCHEMA_VERSION = 1
 """Raised when older versions of tellapart could not read the file."""
 
 _NUMBERS = ("seq", "batch", "undoes")
-_TYPED = ", ".join(f"{name} {'INTEGER' if name in _NUMBERS else 'TEXT'} NOT NULL" for name in COLUMNS)
+_TYPED = ", ".join(f"{name} {'INTEGER' if name in _NUMBERS else 'TEXT'} NOT NULL" for name in Event._fields)
 _SCHEMA = (
     f"CREATE TABLE event ({_TYPED}, PRIMARY KEY (seq))",
     "CREATE INDEX event_of_image ON event (sample_id, field, sha256, seq)",
     "CREATE INDEX event_of_batch ON event (batch)",
-    "CREATE INDEX event_that_undoes ON event (undoes, batch) WHERE undoes > 0",
+    "CREATE INDEX event_that_undoes ON event (batch, undoes) WHERE undoes > 0",
     *(
         f"CREATE TRIGGER no_{verb} BEFORE {verb} ON event "
         "BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END"
@@ -155,6 +153,7 @@ class Journal:
                 raise ConfigError(
                     f"batch {batch} holds reviews by {events[0].actor}, who alone can undo them"
                 )
+            why = why or f"undo of batch {batch}"
             inverse = [
                 Change(e.sample_id, e.field, e.new, e.old, e.given, e.sha256, why)
                 for e in reversed(events)
@@ -166,24 +165,25 @@ class Journal:
         self, *, after: int = 0, sample_id: str | None = None, batch: int | None = None
     ) -> list[Event]:
         """Return the events with a `seq` above `after`, of one image or batch if given, in order."""
-        conditions, values = ["seq > ?"], [after]
-        for column, value in (("sample_id", sample_id), ("batch", batch)):
-            if value is not None:
-                conditions.append(f"{column} = ?")
-                values.append(value)
+        asked: dict[str, int | str | None] = {
+            "seq > ?": after,
+            "sample_id = ?": sample_id,
+            "batch = ?": batch,
+        }
+        given = {condition: value for condition, value in asked.items() if value is not None}
         with self._connect() as connection:
-            return _events(connection, " AND ".join(conditions), values)
+            return _events(connection, " AND ".join(given), list(given.values()))
 
     def batches(self) -> list[Batch]:
         """Return every batch, in order."""
-        columns = "batch, field, count(*) AS n, min(seq), at, actor, source, undoes, why"
+        columns = "field, count(*), min(seq), batch, at, actor, source, undoes, why"
         with self._connect() as connection:
             undone = _undone(connection)
             rows = connection.execute(f"SELECT {columns} FROM event GROUP BY batch, field ORDER BY min(seq)")
             found: dict[int, Batch] = {}
-            for number, field, n, _, at, actor, source, undoes, why in rows:
-                first = Batch(number, at, actor, source, undoes, why, {}, number in undone)
-                found.setdefault(number, first).counts[field] = n
+            for field, n, _, number, *told in rows:
+                earlier = found[number].counts if number in found else {}
+                found[number] = Batch(number in undone, {**earlier, field: n}, number, *told)
         return list(found.values())
 
     def verdicts(self) -> dict[str, dict[str, str]]:
@@ -221,12 +221,14 @@ class Journal:
                 _make_folder(self.path.parent)
             # Never WAL: it needs memory that two machines on one network disk do not share, and cannot be
             # read from a read-only folder. A reader may write too, to clear up after a killed writer.
+            # EXTRA also syncs the folder once the rollback file is gone: only then does a commit outlast a
+            # power cut.
             place = f"{self.path.absolute().as_uri()}?mode={'rwc' if to_write else 'rw'}"
             place = place if to_write or self.path.exists() else ":memory:"
             connection = sqlite3.connect(place, timeout=30, isolation_level=None, uri=True)
             try:
-                connection.execute("PRAGMA journal_mode = TRUNCATE")
-                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA journal_mode = DELETE")
+                connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE" if to_write else "BEGIN")
                 _prepare(connection, self.path, to_write=to_write)
                 with connection:
@@ -270,8 +272,8 @@ def _append(connection: sqlite3.Connection, changes: Sequence[Change], stamp: _S
         events.append(event)
     if clashes:
         raise conflict(clashes)
-    marks = ", ".join("?" * len(COLUMNS))
-    connection.executemany(f"INSERT INTO event VALUES ({marks})", map(values, events))
+    marks = ", ".join("?" * len(Event._fields))
+    connection.executemany(f"INSERT INTO event VALUES ({marks})", events)
     return tuple(events)
 
 
@@ -303,7 +305,7 @@ def _undone(connection: sqlite3.Connection) -> dict[int, int]:
 
 
 def _latest(connection: sqlite3.Connection, actor: str, undone: dict[int, int]) -> int:
-    query = "SELECT DISTINCT batch FROM event WHERE actor = ? AND undoes = 0 ORDER BY batch DESC"
+    query = "SELECT batch FROM event WHERE actor = ? AND undoes = 0 ORDER BY seq DESC"
     for (batch,) in connection.execute(query, [actor]):
         if batch not in undone:
             return int(batch)

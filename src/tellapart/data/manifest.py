@@ -12,6 +12,9 @@ from tellapart.errors import ManifestError, MissingExtra
 from tellapart.records import Sample, Skipped
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
+FETCHED, FETCHED_MANIFEST = ".tellapart/fetched.jsonl", "manifest.csv"
+"""By which a folder of downloaded images is known, and the manifest that was written into it."""
+
 _OWN_COLUMNS = ("path", "label", "split", "group")
 
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import tellapart
 from tellapart.data.files import write_atomically
+from tellapart.data.manifest import FETCHED, FETCHED_MANIFEST
 from tellapart.errors import ConfigError, DataError
 from tellapart.sources import papers
 from tellapart.sources.arrival import Arrival, now
@@ -28,7 +29,7 @@ from tellapart.sources.papers import Summary
 
 __all__ = ["Arrival", "Collection", "Summary"]
 
-JOURNAL = ".tellapart/fetched.jsonl"
+JOURNAL = FETCHED
 """Where the journal lies in a collection's folder."""
 
 SPARE_BYTES = 200_000_000
@@ -173,7 +174,7 @@ class Collection:
         summary = papers.summarise(arrivals, refused)
         if arrivals:
             found = {
-                "manifest.csv": papers.manifest(arrivals),
+                FETCHED_MANIFEST: papers.manifest(arrivals),
                 "attribution.txt": papers.attribution(arrivals),
                 "README.md": papers.card(arrivals, summary, self.request, title, command, source),
                 **papers.licences(arrivals, licence_texts or {}),

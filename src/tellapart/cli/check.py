@@ -1,0 +1,77 @@
+"""`tellapart check`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tellapart.cli.terminal import Bars, complain, printable, tell
+from tellapart.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tellapart.audit.check import Audit
+
+SHOWN = 5
+"""Findings of one kind that the terminal shows; all of them are in --json."""
+
+
+def check(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every finding, with its figures.")
+    ] = None,
+    group_by: Annotated[str | None, typer.Option(help="Manifest column: patient, lesion, …")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 on leaks or unreadable files.")
+    ] = False,
+    strip: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write copies without EXIF and other metadata.")
+    ] = None,
+) -> int:
+    """Say what is wrong with the images of DATA: bad files, copies, leaks, labels, shortcuts, imbalance."""
+    from tellapart import api
+    from tellapart.audit import privacy
+    from tellapart.cli.data import load_data
+    from tellapart.data.files import write_atomically
+
+    _check_outside(strip, data)
+    dataset = load_data(data)
+    if group_by:
+        dataset = dataset.grouped_by(group_by)
+    audit = api.check(dataset, progress=Bars())
+    _show(audit)
+    if json_file is not None:
+        # A path that is not valid UTF-8 holds surrogates; escaped so, JSON reads them back.
+        write_atomically(json_file, audit.to_json().encode("utf-8", "backslashreplace"))
+        tell(f"all findings  {printable(str(json_file))}")
+    if strip is not None:
+        copies = privacy.strip(audit.dataset, strip, progress=Bars())
+        tell(f"{len(copies)} copies without metadata  {printable(str(strip))}")
+    if strict and audit.has_errors:
+        complain(f"{audit.counts['error']} errors, which make figures wrong; --strict ends with 1")
+        return 1
+    return 0
+
+
+def _check_outside(out: Path | None, data: Path) -> None:
+    if out is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(
+            f"--strip {out} lies in {data}, of which the copies would become a part; take another folder"
+        )
+
+
+def _show(audit: "Audit") -> None:
+    counts = ", ".join(f"{name} ({n})" for name, n in audit.dataset.counts.items())
+    tell(f"{len(audit.dataset)} images: {printable(counts)}")
+    for kind, findings in audit.by_kind().items():
+        tell(f"\n{findings[0].severity}: {kind}" + (f" ({len(findings)})" if len(findings) > 1 else ""))
+        for finding in findings[:SHOWN]:
+            tell(f"  {printable(finding.message)}")
+        if len(findings) > SHOWN:
+            tell(f"  … and {len(findings) - SHOWN} more; --json FILE writes all")
+    for sentence in audit.left_out:
+        tell(f"\nnot looked at: {printable(sentence)}")
+    errors, warnings, notes = (audit.counts[severity] for severity in ("error", "warning", "note"))
+    tell(f"\n{errors} errors, {warnings} warnings, {notes} notes" if audit.findings else "\nnothing found")

@@ -1,0 +1,62 @@
+"""`tellapart check`, as it is typed."""
+
+import json
+
+import pytest
+
+import tellapart as ta
+from tellapart import api
+from tellapart.cli.app import run
+from tellapart.errors import MissingExtra
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """As where the training half is not installed, which is quicker too."""
+
+    def missing():
+        raise MissingExtra("training needs torch: pip install 'tellapart[train]'")
+
+    monkeypatch.setattr(api, "_need_train_extra", missing)
+
+
+def test_findings_are_shown_and_written(photos, tmp_path, capsys, small):
+    assert run(["check", str(photos), "--json", str(tmp_path / "check.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "80 images: benign (40), malignant (40)" in shown
+    assert "error: unreadable file" in shown
+    assert "benign/broken.jpg cannot be read" in shown
+    assert "not looked at: label errors and outliers: training needs torch" in shown
+    written = json.loads((tmp_path / "check.json").read_text())
+    assert written["n_samples"] == 80
+    assert written["findings"][0]["sample_ids"] == ["benign/broken.jpg"]
+
+
+def test_strict_ends_with_one_where_figures_would_be_wrong(photos, capsys, small):
+    assert run(["check", str(photos), "--strict"]) == 1
+    assert "error: 1 errors" in capsys.readouterr().err
+
+
+def test_copies_without_metadata_are_a_dataset(photos, tmp_path, capsys, small):
+    assert run(["check", str(photos), "--strip", str(tmp_path / "copies")]) == 0
+    assert "80 copies without metadata" in capsys.readouterr().out
+    assert ta.Dataset.load(tmp_path / "copies" / "manifest.csv").counts == {"benign": 40, "malignant": 40}
+
+
+def test_copies_inside_the_data_are_refused(photos, capsys):
+    assert run(["check", str(photos), "--strip", str(photos / "copies")]) == 1
+    assert "would become a part" in capsys.readouterr().err
+    assert not (photos / "copies").exists()
+
+
+@pytest.mark.parametrize("data", ["nowhere", "nowhere.csv"])
+def test_missing_data_are_one_line(tmp_path, capsys, data):
+    assert run(["check", str(tmp_path / data)]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_default_network_judges_labels(photos):
+    audit = ta.check(ta.Dataset.load(photos))
+    assert audit.left_out == ()
+    assert audit.of_kind("unreadable file")
+    assert not audit.of_kind("suspected label")
