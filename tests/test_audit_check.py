@@ -11,7 +11,7 @@ from pictures import class_pixels, encode
 from tellapart.audit import inspection
 from tellapart.audit.check import check
 from tellapart.audit.inspection import Network, inspect
-from tellapart.audit.labels import suspects, suspicion
+from tellapart.audit.labels import self_confidence, suspects
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.training.evidence import FrozenEvidence
@@ -135,9 +135,9 @@ def test_each_file_is_decoded_once_and_not_again(planted, fresh_cache, monkeypat
     np.testing.assert_array_equal(again.descriptors, first.descriptors)
 
 
-def test_suspicion_is_the_lead_of_the_best_other_class():
+def test_self_confidence_is_the_probability_of_the_label():
     y_prob = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.5, 0.5, 0.0]])
-    np.testing.assert_allclose(suspicion(np.array([0, 1, 2]), y_prob), [-0.5, 0.3, 0.5])
+    np.testing.assert_allclose(self_confidence(np.array([0, 1, 2]), y_prob), [0.7, 0.3, 0.0])
 
 
 def test_confident_learning_by_hand():

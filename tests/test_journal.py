@@ -36,8 +36,8 @@ def now(journal: Journal) -> dict[tuple[str, str], str]:
 
 def tamper(journal: Journal, *statements: str) -> None:
     with sqlite3.connect(journal.path) as connection:
-        connection.execute("DROP TRIGGER no_UPDATE")
-        connection.execute("DROP TRIGGER no_DELETE")
+        connection.execute("DROP TRIGGER IF EXISTS no_UPDATE")
+        connection.execute("DROP TRIGGER IF EXISTS no_DELETE")
         for statement in statements:
             connection.execute(statement)
     connection.close()
@@ -107,6 +107,17 @@ def test_threads_that_race_for_one_image_leave_one_winner(journal):
     assert sum(won) == 1
     [event] = journal.events()
     assert event.new == f"by {'abcdefgh'[won.index(True)]}"
+
+
+def test_many_writers_at_once_wait_for_one_another(journal):
+    def write(name: str) -> None:
+        for number in range(10):
+            journal.write([relabel(f"{name}{number}.png", "cat", "dog")], actor=name)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, "abcdefgh"))
+    assert [event.seq for event in journal.events()] == list(range(1, 81))
+    journal.verify()
 
 
 def test_a_label_that_the_data_no_longer_give_is_decided_anew(journal):
@@ -261,6 +272,18 @@ def test_tampering_shows(journal, statement):
     assert journal.verify(head[:16]) == head
     tamper(journal, statement)
     with pytest.raises(JournalError, match="not as it was written"):
+        journal.verify()
+
+
+@pytest.mark.parametrize("mends_the_link", [False, True])
+def test_a_forger_who_recomputes_a_hash_must_recompute_all_after_it(journal, mends_the_link):
+    for name in "abc":
+        journal.write([relabel(f"{name}.png", "cat", "dog")], actor="anna")
+    forged = journal.events()[0]._replace(new="bird").sealed()
+    tamper(journal, f"UPDATE event SET new = 'bird', hash = '{forged.hash}' WHERE seq = 1")
+    if mends_the_link:
+        tamper(journal, f"UPDATE event SET previous = '{forged.hash}' WHERE seq = 2")
+    with pytest.raises(JournalError, match="event 2 is not as it was written"):
         journal.verify()
 
 
