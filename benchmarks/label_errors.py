@@ -46,9 +46,7 @@ def main() -> None:
         ]
         rows.append([name, *shown])
     n_changed = round(options.share * len(inspection.dataset))
-    print(
-        f"{len(inspection.dataset)} images, {n_changed} labels changed, {options.seeds} seeds: mean ± spread.\n"
-    )
+    print(f"{len(data)} images, {n_changed} labels changed, {options.seeds} seeds: mean ± spread.\n")
     print(table(("ranking", "precision among the first", "recall among twice as many"), rows))
 
 
