@@ -34,10 +34,8 @@ def main() -> None:
     evidence = FrozenEvidence()
     inspection = inspect(Dataset.load(options.data), evidence.network)
     assert inspection.features is not None
-    found = [
-        plant(inspection.dataset, inspection.features, evidence, options.share, s)
-        for s in range(options.seeds)
-    ]
+    data, features = inspection.dataset, inspection.features
+    found = [plant(data, features, evidence, options.share, seed) for seed in range(options.seeds)]
     rows = []
     for name in found[0]:
         values = np.array([one[name] for one in found])
@@ -45,7 +43,7 @@ def main() -> None:
             f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(values.mean(0), values.std(0), strict=True)
         ]
         rows.append([name, *shown])
-    n_changed = round(options.share * len(inspection.dataset))
+    n_changed = round(options.share * len(data))
     print(f"{len(data)} images, {n_changed} labels changed, {options.seeds} seeds: mean ± spread.\n")
     print(table(("ranking", "precision among the first", "recall among twice as many"), rows))
 

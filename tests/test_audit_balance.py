@@ -127,3 +127,13 @@ def test_counts_are_complete():
         "subgroups": {"sex": {"f": {"cat": 3, "dog": 0}, "m": {"cat": 2, "dog": 1}}},
     }
     assert counts(dataset((2, "cat", {}), (2, "dog", {})))["groups"] is None
+
+
+def test_columns_that_say_the_label_again_are_no_subgroups():
+    """A site that sends one class only is worth a word; a fetched manifest's diagnosis is not."""
+    sides = [
+        (30, "cat", {"site": "A", "diagnosis_1": "Cat"}),
+        (30, "dog", {"site": "B", "diagnosis_1": "Dog"}),
+    ]
+    (finding,) = findings(dataset(*sides))
+    assert finding.details["column"] == "site"

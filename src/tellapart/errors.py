@@ -10,7 +10,9 @@
     │   ├── UnreadableImage  one file that cannot become pixels
     │   ├── TooFewImages     a class, or the number of classes, is too small
     │   ├── FetchError       an address that may not be asked, or did not answer with an image
-    │   └── SplitError       a split that cannot be made, or that was given and does not fit
+    │   ├── SplitError       a split that cannot be made, or that was given and does not fit
+    │   └── JournalError     the label journal cannot be used, or is not as it was written
+    │       └── LabelConflict  others changed a label first
     ├── ModelError           networks, weights and bundles
     │   ├── UnknownBackbone  no network of that name
     │   ├── WeightsError     weights that cannot be fetched or do not fit
@@ -26,6 +28,8 @@
 A message says what we got, what we accept, and what to type next. Only the command line turns
 these into an exit status; libraries' own errors are translated where the library is called.
 """
+
+from typing import Any
 
 
 class TellapartError(Exception):
@@ -70,6 +74,22 @@ class FetchError(DataError):
     """
 
     status: int = 400
+
+
+class JournalError(DataError):
+    """The journal of labels cannot be read or written, or is not as it was written."""
+
+
+class LabelConflict(JournalError):
+    """What was to be changed is no longer what the writer saw; nothing was written.
+
+    Attributes
+    ----------
+    clashes
+        What does not fit, `tellapart.data.label_events.Clash` each.
+    """
+
+    clashes: tuple[Any, ...] = ()
 
 
 class ModelError(TellapartError):

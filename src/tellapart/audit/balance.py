@@ -1,5 +1,6 @@
 """How many images there are of each class, group and subgroup, and whether that is enough."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -110,9 +111,15 @@ def _large_groups(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("large group", "warning", message, ids, {"group": group, "class": label, "n": n})
 
 
+_NO_SUBGROUP = re.compile(r"diagnosis_\d|fetched_at")
+"""Columns of a fetched manifest that say the label once more, or when a file came."""
+
+
 def _subgroups(dataset: Dataset) -> Iterator[tuple[str, list[str]]]:
     """Yield each metadata column that makes subgroups, and its value for each sample, blank if unknown."""
     for column in sorted({key for sample in dataset.samples for key in sample.metadata}):
+        if _NO_SUBGROUP.fullmatch(column):
+            continue
         values = [sample.metadata.get(column, "") for sample in dataset.samples]
         if len(_distinct(values)) > _MAX_VALUES:
             values = _quartiles(values)

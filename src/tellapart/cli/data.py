@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tellapart.cli.label import show_corrections
 from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError
 
@@ -10,6 +11,8 @@ from tellapart.errors import ConfigError
 def load_data(data: Path, merge: Sequence[str] = ()) -> Dataset:
     """Load DATA and join classes as ``NEW=OLD,OLD`` says."""
     dataset = Dataset.load(data)
+    if dataset.corrections is not None:
+        show_corrections(dataset.corrections)
     return dataset.merged(merge_rules(merge)) if merge else dataset
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tellapart.data.journal import Journal, journal_path
-from tellapart.data.label_events import Event, Field, JournalError, check_chain
+from tellapart.data.label_events import Event, Field, check_chain
 from tellapart.data.manifest import FETCHED, FETCHED_MANIFEST, MANIFEST_SUFFIXES
 from tellapart.data.reader import hash_file, in_parallel
-from tellapart.errors import EmptyDataset
+from tellapart.errors import EmptyDataset, JournalError
 from tellapart.records import Sample, Skipped
 
 if TYPE_CHECKING:

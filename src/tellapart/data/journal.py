@@ -24,15 +24,13 @@ from tellapart.data.label_events import (
     Change,
     Clash,
     Event,
-    JournalError,
-    LabelConflict,
     check_chain,
     check_text,
     checked,
     conflict,
 )
 from tellapart.data.manifest import MANIFEST_SUFFIXES
-from tellapart.errors import ConfigError
+from tellapart.errors import ConfigError, JournalError, LabelConflict
 
 __all__ = ["Journal", "JournalError", "LabelConflict", "journal_path"]
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from tellapart.errors import ConfigError, DataError
+from tellapart.errors import ConfigError, JournalError, LabelConflict
 
 Field = Literal["label", "excluded", "flagged", "review"]
 """What an event decides. A label in force trains; so does no excluded image. A flag only marks. A review is
@@ -18,22 +18,6 @@ YES = "yes"
 
 MOST_TEXT = 4096
 """Characters in a name, a label or a reason."""
-
-
-class JournalError(DataError):
-    """The journal of labels cannot be read or written, or is not as it was written."""
-
-
-class LabelConflict(JournalError):
-    """What was to be changed is no longer what the writer saw; nothing was written.
-
-    Attributes
-    ----------
-    clashes
-        What does not fit, `tellapart.data.label_events.Clash` each.
-    """
-
-    clashes: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,9 +150,19 @@ def run_record(
             "root": str(dataset.root.resolve()),
             "n_samples": len(dataset),
             "counts": dataset.counts,
+            **_corrections(dataset),
             "ledger": [{"path": entry.path, "reason": entry.reason} for entry in dataset.ledger],
         },
     }
+
+
+def _corrections(dataset: Dataset) -> dict[str, Any]:
+    """Return what the label journal changed, and the hash of its last event, which pins it down."""
+    now = dataset.corrections
+    if now is None:
+        return {}
+    counts = {"relabelled": len(now.label), "excluded": len(now.excluded)}
+    return {"corrections": {"journal": str(now.journal), "head": now.head, **counts}}
 
 
 def _banded(column: str, value: str) -> str:
