@@ -1,6 +1,7 @@
 """The public side of deployments: names, keys, several at once, and mistakes."""
 
 import os
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,9 +110,22 @@ def test_a_taken_port_is_told_and_nothing_is_left(moles, trained):
     assert not (data_folder() / "deployments" / "late").exists()
 
 
+def test_a_port_that_is_taken_after_it_was_chosen_is_no_failure(trained, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        chosen, is_free = other.getsockname()[1], local.is_free
+        monkeypatch.setattr("tellapart.deploy.state.PORTS", range(chosen, chosen + 50))
+        answers = iter([True])  # as if nobody listened there yet
+        monkeypatch.setattr(local, "is_free", lambda host, port: next(answers, None) or is_free(host, port))
+        deployment = ta.deploy(trained.folder, "late", auth=False, drain_s=0)
+        assert deployment.record.port != chosen
+        deployment.delete()
+
+
 def test_a_service_that_does_not_start_says_why_and_leaves_nothing(trained, monkeypatch):
-    monkeypatch.setattr(local, "is_free", lambda host, port: True)
     first = ta.deploy(trained.folder, "first", auth=False, drain_s=0)
+    monkeypatch.setattr(local, "is_free", lambda host, port: True)
     with pytest.raises(DeploymentError, match=r"cannot serve on 127.0.0.1 port \d+"):
         ta.deploy(trained.folder, "second", auth=False, port=first.record.port)
     first.delete()

@@ -139,8 +139,12 @@ def test_few_open_connections_are_dealt_evenly(trained, image, tmp_path):
         for client in clients:
             assert client.post(f"{service.url}/v1/predict", content=image).status_code == 200
             client.get(f"{service.url}/healthz")
-        pids = Counter(line["pid"] for line in service.events("request") if line["route"] == "/healthz")
-        assert sorted(pids.values()) == [4, 4]
+
+        def answered_by() -> Counter[int]:
+            return Counter(line["pid"] for line in service.events("request") if line["route"] == "/healthz")
+
+        eventually(lambda: answered_by().total() == len(clients))  # a line is written after the answer
+        assert sorted(answered_by().values()) == [4, 4]
         for client in clients:
             client.close()
 

@@ -21,6 +21,7 @@
     ├── TrainingError        a run that cannot go on (diverged, or cannot be resumed)
     ├── ServiceError         a service that cannot start, cannot be reached or refuses
     │   └── DeploymentError  a deployment that does not exist, exists already or is gone
+    │       └── PortTaken    another program listens where it should
     ├── CacheError           the folder of things that can be computed again
     ├── ExportError          an exported model that does not agree with the trained one
     └── MissingExtra         a part of tellapart that is not installed
@@ -122,6 +123,10 @@ class ServiceError(TellapartError):
 
 class DeploymentError(ServiceError):
     """A deployment of that name does not exist, exists already, or its process is gone."""
+
+
+class PortTaken(DeploymentError):
+    """Another program listens where a deployment should."""
 
 
 class CacheError(TellapartError):

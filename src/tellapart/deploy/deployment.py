@@ -22,12 +22,15 @@ from tellapart.deploy.figures import Figures, fetch_figures
 from tellapart.deploy.state import Record, Registry, checked_name, this_user
 from tellapart.deploy.target import OPTIONS, Status, Target, service_settings, target_of
 from tellapart.deploy.versions import Versions, version_of
-from tellapart.errors import ConfigError, DeploymentError
+from tellapart.errors import ConfigError, DeploymentError, PortTaken
 from tellapart.inference import Classifier
 
 if TYPE_CHECKING:
     from tellapart.client import Image, Prediction
     from tellapart.serving.keys import Keys
+
+PORT_TRIES = 3
+"""How often a port is chosen, where none was asked for, that another program then takes first."""
 
 KEY_VARIABLE = "TELLAPART_KEY"
 """Where a key is looked for when none is given."""
@@ -274,7 +277,7 @@ def deploy(
     """
     checked_name(name)
     _check_replicas(replicas)
-    runner = target_of(target)
+    target_of(target)  # refuses what there is not
     options = {option: settings.pop(option) for option in OPTIONS[target] if option in settings}
     _check_settings(settings, OPTIONS[target])
     bundle = _usable(model, settings)
@@ -296,11 +299,20 @@ def deploy(
     service_settings(record)  # refuses what the service would, before anything is replaced
     if replace:
         record = _replacing(record)
-    with _claimed(record) as record:
-        record = replaced(record, copy=str(Versions(record.folder).add(bundle).folder))
-        key = _first_key(record.keys_file) if auth else None
-        Registry().save(runner.create(record))
-    return Deployment(name, key)
+    for _ in range(PORT_TRIES if record.port == 0 else 1):
+        try:
+            return _created(record, bundle)
+        except PortTaken as exc:  # since it was chosen: there are others
+            taken = exc
+    raise taken
+
+
+def _created(record: Record, bundle: Bundle) -> Deployment:
+    with _claimed(record) as claimed:
+        ready = replaced(claimed, copy=str(Versions(claimed.folder).add(bundle).folder))
+        key = _first_key(ready.keys_file) if ready.auth else None
+        Registry().save(target_of(ready.target).create(ready))
+    return Deployment(record.name, key)
 
 
 def deployments() -> list[Deployment]:

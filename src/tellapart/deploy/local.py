@@ -22,7 +22,7 @@ from tellapart.deploy.process import Process
 from tellapart.deploy.service import SETTINGS_FILE, STATE_FILE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
-from tellapart.errors import DeploymentError
+from tellapart.errors import DeploymentError, PortTaken
 
 START_LIMIT_S = 60.0
 """For a service to become ready; a large model on a busy machine takes some seconds."""
@@ -43,7 +43,7 @@ _children: list[subprocess.Popen[bytes]] = []
 def create(record: Record) -> Record:
     """See `tellapart.deploy.target.Target.create`."""
     if not _becomes_free(record):
-        raise DeploymentError(
+        raise PortTaken(
             f"port {record.port} of {record.host} is taken by another program; "
             "end that one, or name another port with --port"
         )
@@ -56,8 +56,10 @@ def create(record: Record) -> Record:
             # Written down at once: if we are killed while it starts, it can be found, and ended.
             record = Registry().save(replace(record, pid=process.pid, started=process.started))
         _wait_for(record, lambda: child.poll() is None, START_LIMIT_S)
-    except BaseException:
+    except BaseException as exc:
         _end(child)
+        if isinstance(exc, DeploymentError) and not is_free(record.host, record.port):
+            raise PortTaken(str(exc)) from exc
         raise
     return record
 
