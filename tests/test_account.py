@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from made_up import made_up
+from pictures import solid, write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import NearPair
 from tellapart.records import Skipped
@@ -172,3 +173,19 @@ def test_the_record_of_a_run_is_json_with_everything_that_was_left_out(tmp_path,
     }
     assert (record["status"], record["mode"], record["config"]["seed"]) == ("done", "x", 0)
     assert account.data_facts(dataset)["source"] == tmp_path.name
+
+
+def test_the_check_of_the_images_is_in_the_report_of_a_run(photos, trained):
+    told = account.check_rows(trained.dataset)
+    report = (trained.folder / "evaluation" / "report.html").read_text(encoding="utf-8")
+    for row in told:
+        assert set(row) == {"severity", "kind", "message"}
+        assert f"{row['severity']}, {row['kind']}:" in report
+    assert "<code>tellapart check</code> also looks for" in report
+    assert ("What a check of the images found" in report) == bool(told)
+
+
+def test_a_black_picture_is_told(tmp_path):
+    folder = write_class_folders(tmp_path / "data", {"a": 20, "b": 20})
+    solid("black").save(folder / "a" / "black.png")
+    assert "blank" in [row["kind"] for row in account.check_rows(Dataset.load(folder))]

@@ -5,9 +5,13 @@ import json
 import pytest
 
 import tellapart as ta
+from pictures import solid, write_class_folders
 from tellapart import api
 from tellapart.cli.app import run
 from tellapart.errors import MissingExtra
+from tellapart.training import evidence
+from tellapart.training.config import TrainConfig
+from tellapart.training.evidence import FrozenEvidence
 
 
 @pytest.fixture
@@ -30,6 +34,15 @@ def test_findings_are_shown_and_written(photos, tmp_path, capsys, small):
     written = json.loads((tmp_path / "check.json").read_text())
     assert written["n_samples"] == 80
     assert written["findings"][0]["sample_ids"] == ["benign/broken.jpg"]
+
+
+def test_images_are_named_where_the_message_names_none(tmp_path, capsys, small):
+    folder = write_class_folders(tmp_path / "data", {"a": 20, "b": 20})
+    for number in range(5):
+        solid("black").save(folder / "a" / f"black{number}.png")
+    assert run(["check", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "(a/black0.png, a/black1.png, a/black2.png and 2 more)" in shown
 
 
 def test_strict_ends_with_one_where_figures_would_be_wrong(photos, capsys, small):
@@ -55,7 +68,9 @@ def test_missing_data_are_one_line(tmp_path, capsys, data):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_the_default_network_judges_labels(photos):
+def test_the_default_network_judges_labels(photos, monkeypatch):
+    small = FrozenEvidence(TrainConfig(mode="features", image_size=64))  # its export is at hand in tests
+    monkeypatch.setattr(evidence, "FrozenEvidence", lambda: small)
     audit = ta.check(ta.Dataset.load(photos))
     assert audit.left_out == ()
     assert audit.of_kind("unreadable file")

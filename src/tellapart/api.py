@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tellapart.bundle import Bundle
 from tellapart.data.dataset import Dataset
-from tellapart.errors import EmptyDataset, MissingExtra
+from tellapart.errors import EmptyDataset, MissingExtra, WeightsError
 from tellapart.inference import Classifier
 from tellapart.progress import SILENT, Progress
 
@@ -34,17 +34,19 @@ def load(model: Path | str) -> Classifier:
 def check(dataset: Dataset, *, progress: Progress = SILENT) -> "Audit":
     """Look at every image of a dataset and say what is wrong; see `tellapart.audit.check.check`.
 
-    Label errors and outliers are looked for where the training half is installed.
+    Label errors and outliers are looked for where the training half is installed and the default network's
+    weights can be had.
     """
     from tellapart.audit.check import check as audit
 
     try:
         _need_train_extra()
-    except MissingExtra as exc:
-        return audit(dataset, why_none=f"label errors and outliers: {exc}", progress=progress)
-    from tellapart.training.evidence import FrozenEvidence
+        from tellapart.training.evidence import FrozenEvidence
 
-    return audit(dataset, FrozenEvidence(), progress=progress)
+        evidence = FrozenEvidence()
+    except (MissingExtra, WeightsError) as exc:
+        return audit(dataset, why_none=f"label errors and outliers: {exc}", progress=progress)
+    return audit(dataset, evidence, progress=progress)
 
 
 def train(

@@ -128,7 +128,7 @@ def check(
         found += _of_images(inspection, evidence, left_out)
     if evidence is None:
         left_out.append(why_none or "label errors and outliers need a network's features")
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    found.sort(key=_gravity)
     return Audit(used, tuple(found), tuple(left_out))
 
 
@@ -140,10 +140,26 @@ def _of_images(inspection: Inspection, evidence: Evidence | None, left_out: list
     if evidence is not None and features is not None:
         yield from _of_labels(used, features, ties, evidence, left_out)
         yield from neighbours.findings(used, Neighbours(features))
-    yield from quality.findings(used, inspection.looks)
-    yield from privacy.findings(used, inspection.looks)
-    yield from shortcuts.findings(used, inspection.looks, ties)
-    yield from balance.findings(used)
+    yield from of_pictures(inspection, ties)
+
+
+def of_pictures(inspection: Inspection, ties: Sequence[int]) -> list[Finding]:
+    """Return what single pictures, metadata and counts tell, without copies and labels: also for a report.
+
+    `ties` holds one number per image; images that share one are not independent (see `Dataset.tied`).
+    """
+    used, looks = inspection.dataset, inspection.looks
+    found = [
+        *quality.findings(used, looks),
+        *privacy.findings(used, looks),
+        *shortcuts.findings(used, looks, ties),
+        *balance.findings(used),
+    ]
+    return sorted(found, key=_gravity)
+
+
+def _gravity(finding: Finding) -> int:
+    return SEVERITIES.index(finding.severity)
 
 
 def _of_labels(

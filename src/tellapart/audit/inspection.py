@@ -81,6 +81,11 @@ class Inspection:
     n_computed: int
 
 
+def look_cache() -> ContentCache:
+    """Return where figures of files lie by content hash; training fills it while it decodes them anyway."""
+    return ContentCache(f"looks-{quality.LOOK_VERSION}")
+
+
 def inspect(
     dataset: Dataset,
     network: Network | None = None,
@@ -146,7 +151,7 @@ class _Reader:
     def __init__(self, network: Network | None) -> None:
         self.network = network
         self.caches: dict[Kept, ContentCache] = {
-            "look": ContentCache(f"looks-{quality.LOOK_VERSION}"),
+            "look": look_cache(),
             "descriptor": duplicates.descriptor_cache(),
         }
         if network is not None:

@@ -10,9 +10,13 @@ from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
     from tellapart.audit.check import Audit
+    from tellapart.audit.findings import Finding
 
 SHOWN = 5
 """Findings of one kind that the terminal shows; all of them are in --json."""
+
+NAMED = 3
+"""Images that are named beside a finding that concerns several."""
 
 
 def check(
@@ -62,13 +66,22 @@ def _check_outside(out: Path | None, data: Path) -> None:
         )
 
 
+def _first(finding: "Finding") -> str:
+    """Return the first images of a finding whose message names none."""
+    ids = finding.sample_ids
+    if not ids or any(name in finding.message for name in ids):
+        return ""
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f" ({', '.join(ids[:NAMED])}{more})"
+
+
 def _show(audit: "Audit") -> None:
     counts = ", ".join(f"{name} ({n})" for name, n in audit.dataset.counts.items())
     tell(f"{len(audit.dataset)} images: {printable(counts)}")
     for kind, findings in audit.by_kind().items():
         tell(f"\n{findings[0].severity}: {kind}" + (f" ({len(findings)})" if len(findings) > 1 else ""))
         for finding in findings[:SHOWN]:
-            tell(f"  {printable(finding.message)}")
+            tell(f"  {printable(finding.message)}{printable(_first(finding))}")
         if len(findings) > SHOWN:
             tell(f"  … and {len(findings) - SHOWN} more; --json FILE writes all")
     for sentence in audit.left_out:

@@ -40,6 +40,11 @@ class RunFacts:
         Findings in words, such as identical files with different labels; empty after a clean scan.
     leakage_scanned
         Whether such a scan was run at all.
+    check
+        What a look at the images and their counts found, each with ``severity``, ``kind`` and ``message``,
+        the gravest first; empty after a clean look.
+    checked
+        Whether anything looked at all.
     demographics
         Column (age, sex …) to split to value to number of images.
     history
@@ -74,6 +79,8 @@ class RunFacts:
     seed: int | None = None
     leakage: Sequence[str] = ()
     leakage_scanned: bool = False
+    check: Sequence[Mapping[str, str]] = ()
+    checked: bool = False
     demographics: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     settings: Mapping[str, str] = field(default_factory=dict)

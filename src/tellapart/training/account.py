@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tellapart.audit.check import of_pictures
+from tellapart.audit.inspection import inspect
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import clusters_by_id
+from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
 from tellapart.training.partition import FOLD, Partition, clusters_parted_blindly, kept_apart, leaks
 
@@ -101,6 +104,15 @@ def _near_findings(dataset: Dataset) -> list[str]:
         f"for example {example.first} = {example.second}"
     )
     return said
+
+
+def check_rows(dataset: Dataset, progress: Progress = SILENT) -> list[dict[str, str]]:
+    """Return what a look at the used images found besides copies: severity, kind and message of each."""
+    inspection = inspect(dataset, progress=progress)
+    return [
+        {"severity": finding.severity, "kind": finding.kind, "message": finding.message}
+        for finding in of_pictures(inspection, inspection.dataset.tied())
+    ]
 
 
 def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[str, int]]]:

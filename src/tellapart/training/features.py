@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.audit.inspection import look_cache
+from tellapart.audit.looks import EDGE_PX, look
 from tellapart.data.cache import ContentCache, cache_folder
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import describe, descriptor_cache
@@ -30,6 +32,9 @@ PIXELS_VERSION = 1
 
 COMMIT_EVERY = 256
 """Images between two writes to the cache; what an interruption can cost at most."""
+
+SMALLEST_FOR_LOOK = EDGE_PX // 4
+"""Edge of the network from which files are decoded large enough for `look`; see `decode`."""
 
 Featurizer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -101,7 +106,8 @@ def featurise(
     features
         Of all that remained.
     """
-    cache, descriptors = ContentCache(feature_cache_name(key, resize)), descriptor_cache()
+    cache = ContentCache(feature_cache_name(key, resize))
+    descriptors, looks = descriptor_cache(), look_cache()
 
     def work(samples: Sequence[Sample]) -> list[_Row]:
         fetched = [_Row(sample, *fetch(sample)) for sample in samples]
@@ -119,6 +125,7 @@ def featurise(
         fresh = [row for row in rows if row.computed and row.vector is not None]
         cache.put((row.sha256, row.vector.tobytes()) for row in fresh if row.vector is not None)
         descriptors.put((row.sha256, row.descriptor) for row in fresh)
+        looks.put((row.sha256, row.look) for row in fresh if row.look)
 
     rows: list[_Row] = []
     stored = 0
@@ -143,7 +150,7 @@ class _Row:
         self.sample, self.sha256, self.content, self.reason = sample, sha256, content, reason
         self.pixels: NDArray[np.uint8] | None = None
         self.vector: NDArray[np.float32] | None = None
-        self.descriptor = b""
+        self.descriptor = self.look = b""
         self.computed = False
 
     def look_up(self, known: dict[str, bytes], resize: Resize) -> None:
@@ -157,7 +164,10 @@ class _Row:
         try:
             image = decode(content, target_px=resize.size)
             self.pixels, self.computed = resize(image), True
-            self.descriptor = describe(image).tobytes()  # so that near-duplicates need no second decoding
+            # So that neither near-duplicates nor the report's check need a second decoding.
+            self.descriptor = describe(image).tobytes()
+            if resize.size >= SMALLEST_FOR_LOOK:
+                self.look = look(content, image).to_bytes()
         except UnreadableImage as exc:
             self.reason = str(exc)
 

@@ -157,6 +157,7 @@ def train(
     }
     if evaluation:
         facts = _facts(received, used, partitions, config, notes, details, outcome, bundle)
+        facts = replace(facts, check=account.check_rows(used, progress), checked=True)
         rivals = baselines(mode, outcome.trials, config, resize, progress)
         evaluation.save(folder / "evaluation", facts=replace(facts, baselines=rivals), images=used.thumbnail)
     details["seconds"] = round(time.perf_counter() - started, 1)
