@@ -25,6 +25,15 @@ def test_train_prints_figures_and_where_things_lie(photos, tmp_path, capsys):
     assert "mode features (auto: no GPU" in printed.err
 
 
+def test_an_interrupted_training_says_how_to_go_on(photos, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tellapart.api.train", interrupted)
+    assert run(["train", str(photos), "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err == "error: interrupted; the same command with --resume goes on\n"
+
+
 def test_predict_in_three_formats(trained, photos, capsys):
     images = [str(photos / "benign" / "000.png"), str(photos / "malignant" / "000.png")]
     assert run(["predict", str(trained.folder), *images]) == 0

@@ -47,7 +47,7 @@ def test_images_are_named_where_the_message_names_none(tmp_path, capsys, small):
 
 def test_strict_ends_with_one_where_figures_would_be_wrong(photos, capsys, small):
     assert run(["check", str(photos), "--strict"]) == 1
-    assert "error: 1 errors" in capsys.readouterr().err
+    assert "error: 1 error that makes figures wrong" in capsys.readouterr().err
 
 
 def test_copies_without_metadata_are_a_dataset(photos, tmp_path, capsys, small):

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ import tellapart as ta
 from pictures import class_pixels, encode, solid
 from servers import running
 from tellapart.client import Client
-from tellapart.client.connection import _retry_after_s
 from tellapart.client.images import batches, sources
 from tellapart.errors import ConfigError, ServiceError
 from tellapart.serving.app import create_app
@@ -246,16 +243,6 @@ def test_a_service_that_wants_too_long_a_pause_is_given_up(scripted):
     with Client(url) as client, pytest.raises(ServiceError, match="answered 429"):
         client.predict(b"x")
     assert len(calls) == 1
-
-
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("", 0), ("soon", 0), ("-3", 0), ("1e9", 0)])
-def test_retry_after_in_seconds(header, seconds):
-    assert _retry_after_s(header) == seconds
-
-
-def test_retry_after_as_a_date():
-    later = datetime.now(UTC) + timedelta(seconds=30)
-    assert _retry_after_s(format_datetime(later, usegmt=True)) == pytest.approx(30, abs=2)
 
 
 def test_a_service_that_comes_up_late_is_found(trained, files):

@@ -76,7 +76,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         exc.show()
         return int(exc.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted; `tellapart train … --resume` goes on with a training run")
+        complain("interrupted")
         return 130
     except TellapartError as exc:
         complain(str(exc))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.options import Data
 from tellapart.cli.terminal import Bars, complain, printable, tell
 from tellapart.errors import ConfigError
 
@@ -20,9 +21,7 @@ NAMED = 3
 
 
 def check(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")
-    ],
+    data: Data,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every finding, with its figures.")
     ] = None,
@@ -54,7 +53,9 @@ def check(
         copies = privacy.strip(audit.dataset, strip, progress=Bars())
         tell(f"{len(copies)} copies without metadata  {printable(str(strip))}")
     if strict and audit.has_errors:
-        complain(f"{audit.counts['error']} errors, which make figures wrong; --strict ends with 1")
+        n = audit.counts["error"]
+        errors = "1 error that makes" if n == 1 else f"{n} errors that make"
+        complain(f"{errors} figures wrong; --strict ends with 1")
         return 1
     return 0
 
@@ -86,5 +87,9 @@ def _show(audit: "Audit") -> None:
             tell(f"  … and {len(findings) - SHOWN} more; --json FILE writes all")
     for sentence in audit.left_out:
         tell(f"\nnot looked at: {printable(sentence)}")
-    errors, warnings, notes = (audit.counts[severity] for severity in ("error", "warning", "note"))
-    tell(f"\n{errors} errors, {warnings} warnings, {notes} notes" if audit.findings else "\nnothing found")
+    found = ", ".join(_counted(audit.counts[severity], severity) for severity in ("error", "warning", "note"))
+    tell(f"\n{found}" if audit.findings else "\nnothing found")
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

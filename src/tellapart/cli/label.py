@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.options import Data
 from tellapart.cli.terminal import MOST_SKIPPED, Bars, printable, tell
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")]
 JournalFile = Annotated[
     Path | None,
     typer.Option(

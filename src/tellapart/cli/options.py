@@ -1,8 +1,24 @@
 """Options that several commands read alike."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tellapart.errors import ConfigError
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")]
+GroupBy = Annotated[str | None, typer.Option(help="Manifest column (patient, lesion) kept on one side.")]
+NearDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--near-duplicates/--no-near-duplicates", help="Look for near-duplicates; keep them on one side."
+    ),
+]
+AllowLeaks = Annotated[
+    bool, typer.Option("--allow-leaks", help="Take a given split even if it has the same on two sides.")
+]
 
 SMALLEST_PX = 32
 """The least short edge to which images are scaled on arrival."""

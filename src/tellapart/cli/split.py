@@ -5,33 +5,21 @@ from typing import Annotated
 
 import typer
 
+from tellapart.cli.options import AllowLeaks, Data, GroupBy, NearDuplicates
 from tellapart.cli.terminal import Bars, show_skipped, tell
 
 
 def split(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")
-    ],
+    data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The split file to write.")],
     test_size: Annotated[float, typer.Option(help="Part held out for testing.")] = 0.2,
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Manifest column (patient, lesion) kept on one side."),
-    ] = None,
+    group_by: GroupBy = None,
     folds: Annotated[
         int | None, typer.Option(help="Folds of a cross-validation instead of one test set.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    near_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--near-duplicates/--no-near-duplicates", help="Look for near-duplicates; keep them on one side."
-        ),
-    ] = True,
-    allow_leaks: Annotated[
-        bool,
-        typer.Option("--allow-leaks", help="Write the split that the data come with even if it leaks."),
-    ] = False,
+    near_duplicates: NearDuplicates = True,
+    allow_leaks: AllowLeaks = False,
 ) -> int:
     """Deal DATA into training and test images, or folds, for `tellapart train --split FILE`."""
     from dataclasses import replace

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tellapart.cli.terminal import Bars, show_figures, show_skipped, tell
+from tellapart.cli.options import AllowLeaks, Data, GroupBy, NearDuplicates
+from tellapart.cli.terminal import Bars, complain, show_figures, show_skipped, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ FIGURES = (
 
 
 def train(
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")
-    ],
+    data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")],
     mode: Annotated[
         Literal["auto", "features", "finetune"],
@@ -56,20 +55,9 @@ def train(
         Path | None,
         typer.Option(metavar="FILE", help="A split.csv of an earlier run."),
     ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Manifest column (patient, lesion) kept on one side."),
-    ] = None,
-    near_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--near-duplicates/--no-near-duplicates", help="Look for near-duplicates; keep them on one side."
-        ),
-    ] = True,
-    allow_leaks: Annotated[
-        bool,
-        typer.Option("--allow-leaks", help="Use a given split even if it has the same on two sides."),
-    ] = False,
+    group_by: GroupBy = None,
+    near_duplicates: NearDuplicates = True,
+    allow_leaks: AllowLeaks = False,
     merge: Annotated[
         list[str] | None,
         typer.Option(metavar="NEW=OLD,OLD", help="Join classes; may be repeated."),
@@ -139,7 +127,11 @@ def train(
     notes = Notes(
         "tellapart " + " ".join(shlex.quote(word) for word in sys.argv[1:]), intended_use, labelled_by
     )
-    run = train_run(dataset, config, out, resume=resume, notes=notes, progress=Bars())
+    try:
+        run = train_run(dataset, config, out, resume=resume, notes=notes, progress=Bars())
+    except KeyboardInterrupt:
+        complain("interrupted; the same command with --resume goes on")
+        return 130
     show_run(run)
     return 0
 

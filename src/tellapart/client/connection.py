@@ -3,8 +3,6 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -13,6 +11,7 @@ import httpx2
 from tellapart.client.answers import Prediction, predictions
 from tellapart.client.images import Source
 from tellapart.errors import ConfigError, ServiceError
+from tellapart.sources.session import retry_after_s
 
 MAX_IMAGES, AT_ONCE = 16, 3
 """Images per request, and requests under way at once: together fewer than the service's queue holds."""
@@ -100,8 +99,8 @@ class Connection(ABC, Generic[Http]):
             return pause_s if isinstance(outcome, BROKEN) else None
         if outcome.status_code not in PASSING:
             return None
-        asked_s = _retry_after_s(outcome.headers.get("retry-after", ""))
-        return None if asked_s > LONGEST_WAIT_S else max(asked_s, 0.0) + pause_s
+        asked_s = retry_after_s(outcome.headers.get("retry-after", ""))
+        return None if asked_s > LONGEST_WAIT_S else asked_s + pause_s
 
     def _fail(self, error: httpx2.TransportError) -> NoReturn:
         """Say in one line why the service could not be asked."""
@@ -226,14 +225,3 @@ def _detail(response: httpx2.Response) -> str:
     except (ValueError, KeyError, TypeError):
         detail = None
     return " ".join(str(detail or response.reason_phrase).split())
-
-
-def _retry_after_s(header: str) -> float:
-    """Read a Retry-After header: seconds, or a date; 0 where there is none to read."""
-    if header.isascii() and header.isdecimal():
-        return float(header)
-    try:
-        when = parsedate_to_datetime(header)
-    except ValueError:
-        return 0.0
-    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
