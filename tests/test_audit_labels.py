@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
@@ -26,6 +26,7 @@ def test_a_model_that_is_right_suspects_nobody():
 
 
 @given(st.sets(st.integers(0, 59), min_size=1, max_size=6))
+@example({0, 3, 24, 27, 45})
 def test_exchanged_labels_are_the_suspects(changed):
     truth = np.arange(60) % 3
     y = truth.copy()

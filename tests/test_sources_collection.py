@@ -164,6 +164,18 @@ def test_a_journal_survives_a_kill(out):
         assert collection.arrived("ant").keys() == {"a1", "a2"}
 
 
+@pytest.mark.parametrize(
+    "label", ["manifest.csv", "Manifest.CSV", "README.md", "attribution.txt", "licences"]
+)
+def test_a_class_may_be_called_as_one_of_the_papers(out, label):
+    with Collection(out, REQUEST) as collection:
+        folder = collection.class_folder(label)
+        assert folder == out / f"{label}_"
+        put(collection, arrival("a1", label=label, path=f"{folder.name}/a1.png"))
+        collection.write_papers("title", "command", licence_texts={"CC-BY-4.0": "the text"})
+    assert [sample.label for sample in Dataset.from_manifest(out / "manifest.csv").samples] == [label]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=4), st.text(max_size=20))
 def test_any_text_survives(tmp_path_factory, metadata, text):

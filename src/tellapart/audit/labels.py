@@ -55,7 +55,8 @@ def suspects(y: NDArray[np.int64], y_prob: Array64) -> tuple[NDArray[np.int64], 
     present = np.unique(y)
     threshold = np.full(y_prob.shape[1], np.inf)  # a class without labels is never suggested
     threshold[present] = [y_prob[y == label, label].mean() for label in present]
-    confident = np.where(y_prob >= threshold, y_prob, -1.0)
+    # The mean of equal numbers may come out a last digit above them.
+    confident = np.where(y_prob >= threshold - 1e-9, y_prob, -1.0)
     likely = y_prob.argmax(axis=1)
     doubted = likely != y
     n_suspects = np.count_nonzero((confident.max(axis=1) > 0) & (confident.argmax(axis=1) != y) & doubted)

@@ -37,6 +37,7 @@ SPARE_BYTES = 200_000_000
 
 _NO_FOLDER_CHARS = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff<>:"/\\|?*]|[^\S ]')
 _MAX_NAME_BYTES = 100
+_TAKEN_NAMES = {FETCHED_MANIFEST.casefold(), "attribution.txt", "readme.md", "licences"}  # by the papers
 
 
 class Collection:
@@ -91,7 +92,8 @@ class Collection:
     def class_folder(self, label: str) -> Path:
         """Return the folder of a class; its name is the label where a file system allows that."""
         name = _NO_FOLDER_CHARS.sub("_", label).strip(". ").encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
-        return self.folder / (name.strip(". ") or "_")
+        name = name.strip(". ") or "_"
+        return self.folder / (f"{name}_" if name.casefold() in _TAKEN_NAMES else name)
 
     def check_space(self, n_bytes: int) -> None:
         """See that so many more bytes fit on the disk.
