@@ -154,7 +154,7 @@ def test_metrics_are_those_of_all_workers(trained, image, tmp_path):
         clients = [httpx2.Client() for _ in range(4)]
         for client in clients:
             client.post(f"{service.url}/v1/predict", content=image)
-        assert len({line["pid"] for line in service.events("request")}) == 2
+        eventually(lambda: len({line["pid"] for line in service.events("request")}) == 2)
         text = httpx2.get(f"{service.url}/metrics").text
         assert 'tellapart_requests_total{route="/v1/predict",status="200"} 4.0' in text
         for client in clients:
