@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from tellapart.deploy import state
-from tellapart.deploy.process import Process
 from tellapart.deploy.state import Record, Registry, checked_name, this_user
 from tellapart.errors import ConfigError, DeploymentError
+from tellapart.process import Process
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +165,7 @@ def test_waiting_has_a_limit(sleeper):
 
 
 def test_without_proc_ps_is_asked(sleeper, monkeypatch, tmp_path):
-    monkeypatch.setattr("tellapart.deploy.process._PROC", tmp_path)
+    monkeypatch.setattr("tellapart.process._PROC", tmp_path)
     process = Process.of(sleeper.pid)
     assert process.is_alive
     process.kill_group()

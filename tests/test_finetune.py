@@ -282,3 +282,20 @@ def test_it_learns_on_a_gpu(parts, tmp_path, precision):
     np.testing.assert_allclose(
         predict_logits(network, parts[1], RESIZE, device="cuda", workers=0), result.val_logits, atol=1e-3
     )
+
+
+def test_a_file_called_stop_ends_the_training_after_the_epoch_under_way(parts, tmp_path):
+    class StopsInTheSecond:
+        @contextmanager
+        def track(self, description, total, unit="image"):
+            if description == "epoch 2/4":
+                (tmp_path / module.STOP_FILE).touch()
+            yield lambda n: None
+
+        def say(self, message):
+            pass
+
+    result = finetune(TinyNetwork(), *parts, CONFIG, RESIZE, out=tmp_path, progress=StopsInTheSecond())
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert result.stopped_early
+    assert not (tmp_path / module.STOP_FILE).exists()

@@ -13,6 +13,7 @@
     │   ├── SplitError       a split that cannot be made, or that was given and does not fit
     │   └── JournalError     the label journal cannot be used, or is not as it was written
     │       └── LabelConflict  others changed a label first
+    ├── ReadOnly             something was to be changed where everything may only be read
     ├── ModelError           networks, weights and bundles
     │   ├── UnknownBackbone  no network of that name
     │   ├── WeightsError     weights that cannot be fetched or do not fit
@@ -91,6 +92,10 @@ class LabelConflict(JournalError):
     """
 
     clashes: tuple[Any, ...] = ()
+
+
+class ReadOnly(TellapartError):
+    """Something was to be changed where everything may only be read."""
 
 
 class ModelError(TellapartError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tellapart.cli.options import Data
-from tellapart.cli.terminal import Bars, complain, printable, tell
+from tellapart.cli.terminal import complain, printable, shown_progress, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def check(
     dataset = load_data(data)
     if group_by:
         dataset = dataset.grouped_by(group_by)
-    audit = api.check(dataset, progress=Bars())
+    audit = api.check(dataset, progress=shown_progress())
     _show(audit)
     if json_file is not None:
         # A path that is not valid UTF-8 holds surrogates; escaped so, JSON reads them back.
         write_atomically(json_file, audit.to_json().encode("utf-8", "backslashreplace"))
         tell(f"all findings  {printable(str(json_file))}")
     if strip is not None:
-        copies = privacy.strip(audit.dataset, strip, progress=Bars())
+        copies = privacy.strip(audit.dataset, strip, progress=shown_progress())
         tell(f"{len(copies)} copies without metadata  {printable(str(strip))}")
     if strict and audit.has_errors:
         n = audit.counts["error"]

@@ -1,10 +1,14 @@
 """What the terminal shows: progress bars, notes, and one red line for a problem."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tellapart.progress import VARIABLE, Progress, ProgressFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +67,12 @@ class Bars:
     def say(self, message: str) -> None:
         """See `tellapart.progress.Progress.say`."""
         _warn(message)
+
+
+def shown_progress() -> Progress:
+    """Return what shows progress: bars, or the file that ``$TELLAPART_PROGRESS`` names."""
+    file = os.environ.get(VARIABLE)
+    return ProgressFile(Path(file), Bars()) if file else Bars()
 
 
 def complain(message: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tellapart.cli.options import AllowLeaks, Data, GroupBy, NearDuplicates
-from tellapart.cli.terminal import Bars, complain, show_figures, show_skipped, tell
+from tellapart.cli.terminal import complain, show_figures, show_skipped, shown_progress, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def train(
         "tellapart " + " ".join(shlex.quote(word) for word in sys.argv[1:]), intended_use, labelled_by
     )
     try:
-        run = train_run(dataset, config, out, resume=resume, notes=notes, progress=Bars())
+        run = train_run(dataset, config, out, resume=resume, notes=notes, progress=shown_progress())
     except KeyboardInterrupt:
         complain("interrupted; the same command with --resume goes on")
         return 130

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.data.files import write_atomically
-from tellapart.deploy.process import Process
 from tellapart.deploy.service import SETTINGS_FILE, STATE_FILE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
 from tellapart.errors import DeploymentError, PortTaken
+from tellapart.process import Process
 
 START_LIMIT_S = 60.0
 """For a service to become ready; a large model on a busy machine takes some seconds."""

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tellapart import errors
-from tellapart.deploy.process import Process
 from tellapart.deploy.state import Record, data_folder
 from tellapart.deploy.target import Status
 from tellapart.errors import DeploymentError, MissingExtra
+from tellapart.process import Process
 
 START_LIMIT_S = 120.0
 """For a cluster of our own to start."""

@@ -31,6 +31,9 @@ from tellapart.training.validation import logits_of, validation_figures
 LOOK_EVERY = 20
 """Steps between two looks at the loss: each makes the processor wait for the GPU."""
 
+STOP_FILE = "stop"
+"""A file in the folder of the run: where somebody puts it, the epoch under way is the last one."""
+
 STORE_LIMIT_BYTES = 2**30
 """Decoded training and validation pixels are kept between epochs if they take no more than this."""
 
@@ -96,7 +99,8 @@ def finetune(  # noqa: PLR0913 (everything after `resize` has a name)
     train, val
         Images to learn from, and to choose the epoch with.
     out
-        Folder of the run: ``history.jsonl`` and ``checkpoints/last.pt``.
+        Folder of the run: ``history.jsonl`` and ``checkpoints/last.pt``. A file `STOP_FILE` there ends the
+        training after the epoch under way, as the end of patience does.
     resume
         Go on from the last checkpoint, if there is one.
     fingerprint
@@ -197,18 +201,22 @@ class _Tuning:
         last: Checkpoint | None,
         progress: Progress,
     ) -> Checkpoint:
-        """Learn until the last epoch or the end of patience; the network is left at its best."""
+        """Learn until the last epoch, the end of patience or a stop; the network is left at its best."""
         if last is not None:
             self.network.load_state_dict(last.network)
             self.update.load_state_dict(last.update)
         epochs, patience = self.config.epochs, self.config.patience
-        while last is None or (len(history.rows) < epochs and not history.is_stale(patience)):
+        stop = path.parents[1] / STOP_FILE
+        while last is None or (
+            len(history.rows) < epochs and not history.is_stale(patience) and not stop.exists()
+        ):
             epoch = len(history.rows) + 1
             with progress.track(f"epoch {epoch}/{epochs}", len(self.train) + len(self.val)) as advance:
                 row, logits = self._epoch(epoch, advance)
             last = self._checkpoint(settings, [*history.rows, row], logits, last)
             last.save(path)
             history.add(row)
+        stop.unlink(missing_ok=True)
         self.network.load_state_dict(last.best_network)
         self.network.requires_grad_(True).eval()
         self.network.to(memory_format=torch.contiguous_format)
