@@ -1,6 +1,7 @@
 """The bundle's card survives a round trip, and foreign folders are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,14 @@ CARD = Card(
 
 def test_a_card_survives_the_round_trip():
     assert Card.from_json(CARD.to_json()) == CARD
+
+
+def test_who_chose_the_threshold_and_its_band_survive_too():
+    chosen = Threshold(
+        0.2, "maligno ñ", "validation", "by hand", (0.2, 0.6), "ana", "así", "2026-01-02T03:04:05+00:00"
+    )
+    card = replace(CARD, threshold=chosen)
+    assert Card.from_json(card.to_json()) == card
 
 
 @pytest.mark.parametrize("key", ["class_names", "preprocessing", "format", "temperature"])

@@ -15,8 +15,9 @@ from matplotlib import pyplot
 from sklearn import metrics as sk
 
 from tellapart.errors import ConfigError, DataError
-from tellapart.evaluation.evaluation import Evaluation, summarise_folds
+from tellapart.evaluation.evaluation import Evaluation
 from tellapart.evaluation.facts import RunFacts
+from tellapart.evaluation.folds import summarise_folds
 from tellapart.evaluation.tables import read_predictions
 from tellapart.evaluation.thresholds import Threshold
 from tellapart.records import Predictions

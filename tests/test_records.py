@@ -1,10 +1,12 @@
 """The records: shapes are checked, thresholds decide, classes join."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tellapart.errors import DataError
-from tellapart.records import Predictions, Threshold, decide
+from tellapart.records import Predictions, Threshold, decide, refers
 
 
 @pytest.fixture
@@ -31,6 +33,15 @@ def test_classes_that_are_not_named_stay(predictions):
 def test_a_wrong_join_is_refused(predictions, classes, message):
     with pytest.raises(DataError, match=message):
         predictions.merged(classes)
+
+
+def test_from_the_lower_end_up_to_below_the_upper_one_a_person_decides():
+    names, band = ("benign", "malignant"), (0.2, 0.6)
+    threshold = Threshold(0.2, "malignant", "validation", "set by hand", band)
+    for p, expected in ((0.19, False), (0.2, True), (0.59, True), (0.6, False)):
+        assert refers(np.array([1 - p, p]), names, threshold) is expected
+    assert refers(np.array([0.5, 0.5]), names, None) is False
+    assert refers(np.array([0.5, 0.5]), names, replace(threshold, band=None)) is False
 
 
 def test_the_threshold_decides_at_or_above():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from tellapart.errors import ConfigError, DataError
-from tellapart.evaluation.thresholds import choose_threshold
+from tellapart.evaluation.intervals import Resampling, clopper_pearson
+from tellapart.evaluation.thresholds import choose_band, choose_by_cost, choose_threshold
 
 SCORE = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
 POSITIVE = np.array([0, 0, 0, 1, 0, 1, 1, 1], dtype=bool)
@@ -97,3 +98,95 @@ def test_what_is_not_a_number_is_refused():
 def test_impossible_targets_are_refused(target):
     with pytest.raises(ConfigError, match="target_sensitivity"):
         choose_threshold(POSITIVE, SCORE, target_sensitivity=target)
+
+
+# ---- the lower end of the interval, cost, a band -----------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored(), st.floats(0.05, 0.6))
+def test_the_lower_end_of_the_interval_reaches_the_target(sample, target):
+    positive, score = sample
+    resampling = Resampling.of(score.size, None)
+
+    def lower_end(threshold):
+        n = int(positive.sum())
+        return clopper_pearson(int((score[positive] >= threshold).sum()), n)[0]
+
+    if lower_end(-1) < target:
+        with pytest.raises(DataError, match=r"no threshold surely reaches .* validate on more images"):
+            choose_threshold(positive, score, target_sensitivity=target, surely=resampling)
+        return
+    threshold = choose_threshold(positive, score, target_sensitivity=target, surely=resampling)
+    assert lower_end(threshold) >= target
+    higher = [value for value in score if value > threshold and lower_end(value) >= target]
+    # Nothing higher does, but for the scores that the threshold stands right below.
+    assert {(score >= value).sum() for value in higher} <= {(score >= threshold).sum()}
+
+
+def test_patients_with_many_images_make_the_lower_end_lower():
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(40), 5)
+    positive = patient % 2 == 0
+    score = np.clip(rng.normal(0.3 + 0.4 * positive, 0.1) + np.repeat(rng.normal(0, 0.2, 40), 5), 0, 1)
+    alone, together = Resampling.of(200, None), Resampling.of(200, [str(p) for p in patient])
+    chosen = [
+        choose_threshold(positive, score, target_sensitivity=0.7, surely=resampling)
+        for resampling in (alone, together)
+    ]
+    assert chosen[1] < chosen[0] < choose_threshold(positive, score, target_sensitivity=0.7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored(), st.sampled_from([0.1, 1, 3, 50]), st.sampled_from([None, 0.02, 0.5, 0.9]))
+def test_no_threshold_costs_less(sample, miss_cost, prevalence):
+    positive, score = sample
+    share = positive.mean() if prevalence is None else prevalence
+
+    def cost(threshold):
+        sensitivity, specificity = rates(positive, score, threshold)
+        return miss_cost * share * (1 - sensitivity) + (1 - share) * (1 - specificity)
+
+    threshold = choose_by_cost(positive, score, miss_cost=miss_cost, prevalence=prevalence)
+    assert cost(threshold) <= min(cost(value) for value in score) + 1e-9
+
+
+def test_dearer_misses_lower_the_threshold():
+    assert choose_by_cost(POSITIVE, SCORE, miss_cost=10) == pytest.approx(0.35)
+    assert choose_by_cost(POSITIVE, SCORE, miss_cost=0.5) == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"miss_cost": 0}, "costs 0 false alarms; give a number above 0"),
+        ({"miss_cost": float("nan")}, "give a number above 0"),
+        ({"miss_cost": 2, "prevalence": 0}, "prevalence is 0; it must be between 0 and 1"),
+        ({"miss_cost": 2, "prevalence": 1}, "prevalence is 1"),
+    ],
+)
+def test_costs_that_cannot_be(options, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_by_cost(POSITIVE, SCORE, **options)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored(), st.floats(0.3, 1), st.floats(0.3, 1))
+def test_below_and_above_the_band_the_targets_are_reached(sample, sensitivity, specificity):
+    positive, score = sample
+    top = score == score.max()
+    if (~positive & ~top).sum() < specificity * (~positive).sum() - 1e-9:
+        with pytest.raises(DataError, match="no threshold reaches a specificity"):
+            choose_band(positive, score, sensitivity=sensitivity, specificity=specificity)
+        return
+    low, high = choose_band(positive, score, sensitivity=sensitivity, specificity=specificity)
+    assert low <= high
+    assert rates(positive, score, low)[0] >= sensitivity - 1e-9
+    assert rates(positive, score, high)[1] >= specificity - 1e-9
+
+
+def test_the_narrowest_band():
+    assert choose_band(POSITIVE, SCORE, sensitivity=1, specificity=1) == pytest.approx((0.35, 0.65))
+    assert choose_band(POSITIVE, SCORE, sensitivity=0.75, specificity=0.75) == pytest.approx((0.65, 0.65))
+    with pytest.raises(ConfigError, match="specificity is 0"):
+        choose_band(POSITIVE, SCORE, sensitivity=1, specificity=0)

@@ -61,7 +61,8 @@ def test_a_run_leaves_the_promised_files(tuned):
     files = {p.relative_to(tuned.folder).as_posix() for p in tuned.folder.rglob("*") if p.is_file()}
     model = {f"model/{name}" for name in ("model.onnx", "weights.safetensors", "model.json", "README.md")}
     evaluation = {f"evaluation/{name}" for name in ("report.html", "metrics.json", "predictions.csv")}
-    assert files == {"run.json", "split.csv", "history.jsonl", "checkpoints/last.pt"} | model | evaluation
+    beside = {"run.json", "facts.json", "split.csv", "validation.csv", "history.jsonl", "checkpoints/last.pt"}
+    assert files == beside | model | evaluation
     assert [entry.path for entry in tuned.dataset.ledger] == ["cup/broken.png"]
 
 

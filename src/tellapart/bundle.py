@@ -23,12 +23,20 @@ from tellapart.data.images import Resize
 from tellapart.errors import BundleError
 from tellapart.records import Threshold
 
-FORMAT = 1
-"""Version of the bundle's layout; raised only when older readers could not understand it."""
+FORMAT = 2
+"""Version of the bundle's layout; raised only when older readers could not understand it.
+
+2: a threshold may have a band in which a person decides, and tells who chose it.
+"""
+
+_READABLE = (1, 2)
 
 MODEL_FILE, WEIGHTS_FILE, CARD_FILE = "model.onnx", "weights.safetensors", "model.json"
 SPLIT_FILE = "split.csv"
 """Beside the bundle in a run folder: which image was used for what."""
+
+VALIDATION_FILE = "validation.csv"
+"""Beside the bundle in a run folder: what the model says of the images on which its threshold was chosen."""
 
 _EXTERNAL_DATA = re.compile(rb"[\x08\x00]location")
 """In an ONNX file: the key of a tensor that lies in another file, after its length of 8 in any encoding."""
@@ -105,7 +113,7 @@ class Card:
         try:
             values = json.loads(text)
             checksum = values.pop("checksum", None)
-            if values["format"] != FORMAT:
+            if values["format"] not in _READABLE:
                 raise BundleError(
                     f"model.json has format {values['format']}, this tellapart reads {FORMAT}; update it"
                 )
@@ -117,10 +125,15 @@ class Card:
             del values["format"]
             values["class_names"] = tuple(values["class_names"])
             values["preprocessing"] = Resize(**values["preprocessing"])
-            values["threshold"] = Threshold(**values["threshold"]) if values["threshold"] else None
+            values["threshold"] = _threshold(values["threshold"]) if values["threshold"] else None
             return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise BundleError(f"model.json is damaged: {exc!r}") from exc
+
+
+def _threshold(values: Mapping[str, Any]) -> Threshold:
+    band = values.get("band")
+    return Threshold(**{**values, "band": None if band is None else (float(band[0]), float(band[1]))})
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
@@ -230,11 +243,15 @@ class Bundle:
     def write(cls, folder: Path, card: Card, *, readme: str) -> "Bundle":
         """Write the card and the readme beside a model that is already in `folder`."""
         files = [folder / name for name in (MODEL_FILE, WEIGHTS_FILE)]
-        card = replace(card, sha256={path.name: _sha256(path) for path in files if path.is_file()})
-        write_atomically(folder / "README.md", readme.encode())
+        digests = {path.name: _sha256(path) for path in files if path.is_file()}
+        return cls(folder, card).described(replace(card, sha256=digests), readme=readme)
+
+    def described(self, card: Card, *, readme: str) -> "Bundle":
+        """Write another card and readme, each in one step; model and weights stay as they are."""
+        write_atomically(self.folder / "README.md", readme.encode())
         # The card comes last: a folder with a card is complete.
-        write_atomically(folder / CARD_FILE, card.to_json().encode("utf-8", "backslashreplace"))
-        return cls(folder, card)
+        write_atomically(self.folder / CARD_FILE, card.to_json().encode("utf-8", "backslashreplace"))
+        return replace(self, card=card)
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from tellapart.data.images import load_pixels
 from tellapart.data.reader import Read, chunked, in_parallel, n_cores, read
 from tellapart.errors import BundleError, ClassMismatch, EmptyDataset, UnreadableImage
 from tellapart.progress import SILENT, Progress
-from tellapart.records import UNKNOWN, Predictions, Sample, Skipped, decide
+from tellapart.records import UNKNOWN, Predictions, Sample, Skipped, decide, refers
 
 if TYPE_CHECKING:
     from tellapart.data.dataset import Dataset
@@ -76,6 +76,8 @@ class Answer:
         float64 of shape (n_classes,), or None.
     reason
         Why there is no answer, else None.
+    abstained
+        Whether a person is to decide: the threshold has a band, and the probability lies in it.
     """
 
     source: str
@@ -83,6 +85,7 @@ class Answer:
     probability: float | None
     y_prob: NDArray[np.float64] | None
     reason: str | None = None
+    abstained: bool = False
 
 
 class Classifier:
@@ -218,7 +221,13 @@ class Classifier:
     def _answers(self, sources: Sequence[str], y_prob: NDArray[np.float64]) -> list[Answer]:
         y_pred = decide(y_prob, self.class_names, self.card.threshold)
         return [
-            Answer(source, self.class_names[i], float(row[i]), row)
+            Answer(
+                source,
+                self.class_names[i],
+                float(row[i]),
+                row,
+                abstained=refers(row, self.class_names, self.card.threshold),
+            )
             for source, i, row in zip(sources, y_pred.tolist(), y_prob, strict=True)
         ]
 

@@ -74,12 +74,21 @@ class Threshold:
         The data it was chosen on: ``"out-of-fold"``, ``"validation"`` or ``"default"``; never the test set.
     rule
         How it was chosen, in words.
+    band
+        From the first probability up to below the second, a person is to decide; `value` lies between
+        the two, or is one of them. None where nothing is referred to a person.
+    chosen_by, why, at
+        Who chose it, with which reason, and when (ISO 8601, UTC); empty where training chose it.
     """
 
     value: float
     positive: str
     chosen_on: str
     rule: str
+    band: tuple[float, float] | None = None
+    chosen_by: str = ""
+    why: str = ""
+    at: str = ""
 
 
 def decide(
@@ -96,6 +105,14 @@ def decide(
     positive = class_names.index(threshold.positive)
     is_positive = y_prob[:, positive] >= threshold.value
     return np.where(is_positive, np.int64(positive), np.int64(1 - positive))
+
+
+def refers(y_prob: NDArray[np.float64], class_names: tuple[str, ...], threshold: Threshold | None) -> bool:
+    """Return whether a person is to decide on an image with these probabilities, of shape (n_classes,)."""
+    if threshold is None or threshold.band is None:
+        return False
+    low, high = threshold.band
+    return bool(low <= y_prob[class_names.index(threshold.positive)] < high)
 
 
 def merge_map(classes: Mapping[str, Sequence[str]], class_names: Sequence[str]) -> dict[str, str]:

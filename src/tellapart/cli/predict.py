@@ -93,7 +93,8 @@ class _Table:
         if answer.probability is None:
             tell(f"{'-':<{self.width}}       -  {path}: {answer.reason}")
         else:
-            tell(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}")
+            unsure = "  (a person is to decide)" if answer.abstained else ""
+            tell(f"{answer.label:<{self.width}}  {answer.probability:6.1%}  {path}{unsure}")
 
     def end(self) -> None:
         """Print nothing."""
@@ -117,6 +118,7 @@ class _Json:
         else:
             item |= {"label": answer.label, "probability": answer.probability}
             item["probabilities"] = dict(zip(self.class_names, answer.y_prob.tolist(), strict=True))
+            item["abstained"] = answer.abstained
         sys.stdout.write(self.separator + json.dumps(item))
         self.separator = ",\n"
 

@@ -20,7 +20,8 @@ class Prediction:
     probabilities
         Of every class.
     abstained
-        Whether the winning probability lies under the threshold that was asked for.
+        Whether a person is to decide: the winning probability lies under the threshold that was asked for,
+        or in the band that was stored with the model.
     top
         The most probable classes, best first, as many as were asked for.
     model, version

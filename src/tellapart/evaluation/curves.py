@@ -100,7 +100,7 @@ def macro_roc_curve(y_true: NDArray[np.int64], y_prob: Floats) -> Curve:
         nothing = np.full(2, np.nan)
         return Curve(nothing, nothing, np.empty(0), none, none, none, none, float("nan"))
     x, y = _mean_of_steps(curves)
-    kept = _kept(x, y, MAX_POINTS)
+    kept = spread_along(x, y, MAX_POINTS)
     area = float(np.mean([curve.area for curve in curves]))
     return Curve(x[kept], y[kept], np.empty(0), none, none, none, none, area)
 
@@ -134,7 +134,7 @@ def _thinned(
     keep: float | None,
     max_points: int,
 ) -> Curve:
-    kept = _kept(x, y, max_points)
+    kept = spread_along(x, y, max_points)
     if keep is not None:
         kept = np.union1d(kept, [np.flatnonzero(thresholds >= keep)[-1]])
     tp, fp = tp.astype(np.int64), fp.astype(np.int64)
@@ -142,8 +142,8 @@ def _thinned(
     return Curve(x[kept], y[kept], thresholds[kept], tp[kept], fp[kept], tn[kept], fn[kept], area)
 
 
-def _kept(x: Floats, y: Floats, max_points: int) -> NDArray[np.intp]:
-    """Return indices of points evenly spaced along the curve, with both ends."""
+def spread_along(x: Floats, y: Floats, max_points: int) -> NDArray[np.intp]:
+    """Return indices of at most about `max_points` points evenly spaced along a curve, with both ends."""
     if x.size <= max_points:
         return np.arange(x.size)
     steps = np.abs(np.diff(np.nan_to_num(x))) + np.abs(np.diff(np.nan_to_num(y)))

@@ -21,6 +21,7 @@ from tellapart.evaluation.curves import Curve
 from tellapart.evaluation.estimate import Estimate
 from tellapart.evaluation.intervals import Resampling
 from tellapart.evaluation.metrics import bin_index
+from tellapart.evaluation.operating_points import OperatingPoints
 from tellapart.evaluation.tables import write_predictions
 from tellapart.records import UNKNOWN, Predictions, Threshold, decide
 
@@ -117,6 +118,20 @@ class Evaluation:
         """
         lines = recalibrate(*self._stated(self._positive), self._resampling)
         return {**lines, "classwise_ece": self._figures.overall["classwise_ece"]}
+
+    @cached_property
+    def referral(self) -> dict[str, Estimate]:
+        """With a band in which a person decides: the share ``referred``, and the figures of the rest.
+
+        See `OperatingPoints.estimates`; empty without a band.
+        """
+        if self.threshold is None or self.threshold.band is None:
+            return {}
+        score, positive = self._stated(self._positive)
+        points = OperatingPoints(
+            positive, score, np.array(self.threshold.band), self._resampling, self.n_bootstrap, self.seed
+        )
+        return points.estimates(0, 1)
 
     @property
     def accuracy(self) -> Estimate:
@@ -314,6 +329,8 @@ class Evaluation:
                 "threshold_chosen_on": self.threshold.chosen_on,
                 "threshold_rule": self.threshold.rule,
             }
+        if self.referral:
+            described["referral"] = {name: estimate.to_dict() for name, estimate in self.referral.items()}
         return described
 
     def save(
@@ -350,29 +367,6 @@ class Evaluation:
         write_atomically(folder / "report.html", report.encode("utf-8", errors="surrogateescape"))
         write_predictions(folder / "predictions.csv", self.predictions, self.y_pred)
         return folder
-
-
-def summarise_folds(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
-    """Return each headline figure's spread over the folds of a cross-validation.
-
-    Returns
-    -------
-    dict
-        Figure to ``mean`` and ``std`` (of the sample, n - 1) over the folds that define it, and
-        ``values``, one per fold; None where not defined or infinite. The spread shows how much training
-        and test sets differ; as folds share training images, it is no confidence interval.
-    """
-    by_fold = [evaluation.point_values() for evaluation in evaluations]
-    summary = {}
-    for name in by_fold[0] if by_fold else ():
-        values = [fold[name] if np.isfinite(fold[name]) else None for fold in by_fold]
-        defined = [value for value in values if value is not None]
-        summary[name] = {
-            "mean": float(np.mean(defined)) if defined else None,
-            "std": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
-            "values": values,
-        }
-    return summary
 
 
 def _check_labels(predictions: Predictions) -> None:

@@ -1,10 +1,16 @@
 """What a report tells beyond the predictions: where the images came from and how the model was made."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tellapart.errors import DataError
+from tellapart.evaluation.estimate import Estimate
 from tellapart.records import Skipped
+
+FACTS_FILE = "facts.json"
+"""In a run folder: what its report tells beyond the predictions, for a report that is written anew."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class RunFacts:
         ``ece``, ``log_loss`` and ``brier`` without temperature scaling, ``temperature``, and
         ``chosen_on``: the data on which the temperature was fitted.
     folds
-        Of a cross-validation, as `tellapart.evaluation.evaluation.summarise_folds` returns it.
+        Of a cross-validation, as `tellapart.evaluation.folds.summarise_folds` returns it.
     weights_licence
         Licence of the pretrained weights.
     model_hash
@@ -92,3 +98,44 @@ class RunFacts:
     weights_licence: str = ""
     model_hash: str = ""
     external_test: bool = False
+
+    def to_json(self) -> str:
+        """Return the text of ``facts.json``."""
+        values = asdict(self)
+        values["baselines"] = {
+            name: {key: _plain(figure) for key, figure in figures.items()}
+            for name, figures in self.baselines.items()
+        }
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunFacts":
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        DataError
+            If it is something else.
+        """
+        try:
+            values = json.loads(text)
+            values["flow"] = [(box, count) for box, count in values["flow"]]
+            values["skipped"] = [Skipped(**entry) for entry in values["skipped"]]
+            values["baselines"] = {
+                name: {key: _estimate(figure) for key, figure in figures.items()}
+                for name, figures in values["baselines"].items()
+            }
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise DataError(f"{FACTS_FILE} is damaged: {exc!r}") from exc
+
+
+def _plain(figure: float) -> float | dict[str, Any]:
+    # Not `Estimate.to_dict`, which has one None for what is not defined and what is infinite.
+    if isinstance(figure, Estimate):
+        return {"value": float(figure), "ci95": figure.ci95, "method": figure.method}
+    return figure
+
+
+def _estimate(stored: Any) -> float:
+    return Estimate(**stored) if isinstance(stored, dict) else float(stored)

@@ -127,7 +127,7 @@ def render(
         galleries=_galleries(evaluation, thumbnails),
         data=_chart_data(evaluation, facts, positive),
         gaps=[],
-        style=(_HERE / "static" / "report.css").read_text(encoding="utf-8"),
+        style=_static("report.css") + _static("curves.css"),
         script=_script(),
     )
 
@@ -149,9 +149,12 @@ def _environment() -> Environment:
 
 def _script() -> str:
     """Return curves.js and report.js as one module: the import lines between them fall away."""
-    sources = [(_HERE / "static" / name).read_text(encoding="utf-8") for name in ("curves.js", "report.js")]
-    lines = "\n".join(sources).splitlines()
+    lines = "\n".join([_static("curves.js"), _static("report.js")]).splitlines()
     return "\n".join(line for line in lines if not line.startswith("import "))
+
+
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text(encoding="utf-8")
 
 
 # ---- writing figures ---------------------------------------------------------------------------------

@@ -61,7 +61,9 @@ def render(levels: Sequence[Level], setting: Setting) -> str:
             unit=_unit(levels),
             charts=_charts(levels, best),
             data=[level.to_dict() for level in levels],
-            style=(_LOOKS / "report.css").read_text(encoding="utf-8"),
+            style="".join(
+                (_LOOKS / name).read_text(encoding="utf-8") for name in ("report.css", "curves.css")
+            ),
             script=_script(),
         )
     )

@@ -35,7 +35,7 @@ class Metrics:
         self._queue_seen = self._histogram("queue_at_batch", "Images left waiting at a batch.", _QUEUED)
         self._queue = self._gauge("queue_length", "Images waiting, over all workers.", "livesum")
         self._predictions = self._counter("predictions", "Images per answered class.", "model", "label")
-        self._abstained = self._counter("abstentions", "Answers below their threshold.", "model")
+        self._abstained = self._counter("abstentions", "Answers that leave it to a person.", "model")
         self._confidence = self._histogram(
             "confidence",
             "Probability of the answered class; its mean is _sum divided by _count.",

@@ -65,7 +65,12 @@ def _model(model: ServedModel) -> dict[str, Any]:
         "name": model.name,
         "version": model.version,
         "class_names": list(model.class_names),
-        "threshold": card.threshold and {"value": card.threshold.value, "positive": card.threshold.positive},
+        "threshold": card.threshold
+        and {
+            "value": card.threshold.value,
+            "positive": card.threshold.positive,
+            "band": card.threshold.band,
+        },
         "backbone": card.backbone.get("name", ""),
         "precision": card.precision,
         "size_px": model.size,

@@ -145,7 +145,8 @@ def _plain(class_names: Sequence[str], *, max_images: int, url_scoring: bool) ->
                     "probabilities": {**shares, "description": "Of every class; they add up to 1."},
                     "abstained": {
                         "type": "boolean",
-                        "description": "True where the probability is below the threshold asked for.",
+                        "description": "True where the probability is below the threshold asked for, or in "
+                        "the band of the model's own threshold in which a person is to decide.",
                     },
                     "top": array(top, "The most probable classes first; only with `top_k`."),
                 },

@@ -1,7 +1,5 @@
 """The account of a run: what the report and ``run.json`` say about data, split and settings."""
 
-import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,16 +8,10 @@ from tellapart.audit.check import of_pictures
 from tellapart.audit.inspection import inspect
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import clusters_by_id
+from tellapart.evaluation.subgroups import MOST_VALUES, banded
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
 from tellapart.training.partition import FOLD, Partition, clusters_parted_blindly, kept_apart, leaks
-
-AGE_BAND_YEARS = 20
-_IS_AGE = re.compile(r"(?<![a-z])age(?![a-z])", re.IGNORECASE)
-"""Finds columns such as age, Age (years) and patient_age, but not image, stage or dosage."""
-
-MOST_VALUES = 12
-"""A metadata column with more distinct values than this describes images, not groups of people."""
 
 
 def flow(received: Dataset, used: Dataset, partitions: Sequence[Partition]) -> list[tuple[str, int]]:
@@ -125,7 +117,7 @@ def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[st
     table = {}
     for column in sorted(columns - {FOLD}):
         counts = {
-            name: Counter(_banded(column, sample.metadata.get(column, "")) for sample in part.samples)
+            name: Counter(banded(column, sample.metadata.get(column, "")) for sample in part.samples)
             for name, part in parts.items()
         }
         values = sorted({value for count in counts.values() for value in count})
@@ -175,19 +167,3 @@ def _corrections(dataset: Dataset) -> dict[str, Any]:
         return {}
     counts = {"relabelled": len(now.label), "excluded": len(now.excluded)}
     return {"corrections": {"journal": str(now.journal), "head": now.head, **counts}}
-
-
-def _banded(column: str, value: str) -> str:
-    """Return ages in bands of twenty years, other values as they are."""
-    if not value:
-        return "not given"
-    if not _IS_AGE.search(column):
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    if not math.isfinite(number):
-        return "not given"
-    low = int(number // AGE_BAND_YEARS) * AGE_BAND_YEARS
-    return f"{low:02d}–{low + AGE_BAND_YEARS - 1}"

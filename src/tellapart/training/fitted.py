@@ -1,7 +1,7 @@
 """What a learner leaves behind: logits for any image, and what was chosen on held-out data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -30,11 +30,14 @@ class Choices:
         For two classes.
     chosen_on
         ``"out-of-fold"`` or ``"validation"``.
+    seen
+        What was said of those images, with the temperature: for whoever chooses again.
     """
 
     temperature: float
     threshold: Threshold | None
     chosen_on: str
+    seen: Predictions | None = field(default=None, compare=False)
 
 
 class Fitted(Protocol):
@@ -87,16 +90,17 @@ def choose(logits: NDArray[np.float64], dataset: Dataset, config: TrainConfig, c
     """Fit the temperature and, for two classes, choose the threshold."""
     y_true = dataset.targets
     temperature = fit_temperature(logits, y_true)
+    seen = predictions(logits, dataset, temperature)
     threshold = None
     if len(dataset.class_names) == 2:
         positive = positive_class(dataset.class_names, config)
         column = dataset.class_names.index(positive)
-        score = softmax(logits, temperature)[:, column]
+        score = seen.y_prob[:, column]
         value = choose_threshold(y_true == column, score, target_sensitivity=config.target_sensitivity)
         target = config.target_sensitivity
         rule = "Youden's index" if target is None else f"sensitivity of at least {target:g}"
         threshold = Threshold(float(value), positive, chosen_on, rule)
-    return Choices(float(temperature), threshold, chosen_on)
+    return Choices(float(temperature), threshold, chosen_on, seen)
 
 
 def evenly(dataset: Dataset, n: int) -> Dataset:

@@ -88,7 +88,13 @@ def _decision(card: Card) -> str:
     if card.threshold is None:
         return "The most probable class is the label."
     threshold = card.threshold
-    return (
+    said = (
         f"The label is {threshold.positive} when its probability reaches {threshold.value:.3f} "
         f"({threshold.rule}, chosen on {threshold.chosen_on} data, never on the test set)."
     )
+    if threshold.band is not None:
+        low, high = threshold.band
+        said += f" From {low:.3f} up to below {high:.3f} a person is to decide."
+    if threshold.chosen_by:
+        said += f" Chosen by {threshold.chosen_by} at {threshold.at}, because: {threshold.why}"
+    return said

@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tellapart.bundle import Bundle
+from tellapart.bundle import VALIDATION_FILE, Bundle
 from tellapart.data.dataset import Dataset
 from tellapart.data.files import write_atomically
 from tellapart.data.images import Resize
 from tellapart.errors import ConfigError
 from tellapart.evaluation.evaluation import Evaluation
-from tellapart.evaluation.facts import RunFacts
+from tellapart.evaluation.facts import FACTS_FILE, RunFacts
 from tellapart.evaluation.provenance import as_text
+from tellapart.evaluation.tables import write_predictions
 from tellapart.inference import Classifier
 from tellapart.progress import SILENT, Progress
+from tellapart.records import decide
 from tellapart.training import account
 from tellapart.training.backbones import find_backbone, resolve_image_size
 from tellapart.training.config import TrainConfig
@@ -41,7 +43,7 @@ class Run:
     Attributes
     ----------
     folder
-        Holds run.json, split.csv, model/ and evaluation/.
+        Holds run.json, split.csv, validation.csv, facts.json, model/ and evaluation/.
     evaluation
         On the held-out test set, or out of fold; None where the data named no test set.
     dataset
@@ -155,11 +157,17 @@ def train(
         "chosen_on": outcome.fitted.choices.chosen_on,
         "disjoint_by": account.disjoint_by(used, config, partitions),
     }
+    choices = outcome.fitted.choices
+    if choices.seen is not None:
+        y_pred = decide(choices.seen.y_prob, choices.seen.class_names, choices.threshold)
+        write_predictions(folder / VALIDATION_FILE, choices.seen, y_pred)
     if evaluation:
         facts = _facts(received, used, partitions, config, notes, details, outcome, bundle)
         facts = replace(facts, check=account.check_rows(used, progress), checked=True)
         rivals = baselines(mode, outcome.trials, config, resize, progress)
-        evaluation.save(folder / "evaluation", facts=replace(facts, baselines=rivals), images=used.thumbnail)
+        facts = replace(facts, baselines=rivals)
+        evaluation.save(folder / "evaluation", facts=facts, images=used.thumbnail)
+        write_atomically(folder / FACTS_FILE, facts.to_json().encode("utf-8", "backslashreplace"))
     details["seconds"] = round(time.perf_counter() - started, 1)
     record = account.run_record("done", notes.command, config, details, used)
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"

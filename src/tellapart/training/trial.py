@@ -8,7 +8,8 @@ import numpy as np
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
 from tellapart.evaluation.estimate import Estimate
-from tellapart.evaluation.evaluation import Evaluation, summarise_folds
+from tellapart.evaluation.evaluation import Evaluation
+from tellapart.evaluation.folds import summarise_folds
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Predictions
 from tellapart.training.config import TrainConfig

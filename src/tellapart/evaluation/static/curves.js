@@ -20,7 +20,12 @@ const builder = (create) => (name, attributes = {}, ...children) => {
 const svg = builder((name) => document.createElementNS(SVG, name));
 export const html = builder((name) => document.createElement(name));
 
-export const percent = (value) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "not defined");
+/** A share in percent with one decimal; what stands exactly between two goes to the even one, as in the report's tables. */
+export function percent(value) {
+  if (!Number.isFinite(value)) return "not defined";
+  return `${(100 * value - ((100 * value) % 1 === 0.25 ? 0.01 : 0)).toFixed(1)} %`;
+}
+const range = ([low, high]) => `${percent(low).replace(" %", "")} to ${percent(high)}`;
 const ratio = (value) => {
   if (value === Infinity) return "∞";
   return Number.isFinite(value) ? value.toFixed(value < 10 ? 2 : 1) : "not defined";
@@ -132,16 +137,30 @@ export function reliabilityChart({ title, of, bins }) {
   return html("div", { class: "ta-chart" }, plot.root);
 }
 
-/** Figures of one operating point, PPV and NPV re-weighted to `prevalence` by Bayes' rule. */
-export function rates({ positives, negatives, tp, fp }, index, prevalence = positives / (positives + negatives)) {
-  const [sensitivity, falsePositive] = [tp[index] / positives, fp[index] / negatives];
-  const [found, alarmed] = [sensitivity * prevalence, falsePositive * (1 - prevalence)];
-  const [missed, cleared] = [(1 - sensitivity) * prevalence, (1 - falsePositive) * (1 - prevalence)];
-  return {
-    sensitivity, specificity: 1 - falsePositive, ppv: found / (found + alarmed), npv: cleared / (cleared + missed),
-    lrPlus: sensitivity / falsePositive, lrMinus: (1 - sensitivity) / (1 - falsePositive),
-    tp: tp[index], fp: fp[index], fn: positives - tp[index], tn: negatives - fp[index],
-  };
+/** PPV and NPV where a share `prevalence` is positive, by Bayes' rule. */
+export function predictive(sensitivity, specificity, prevalence) {
+  const [found, alarmed] = [sensitivity * prevalence, (1 - specificity) * (1 - prevalence)];
+  const [missed, cleared] = [(1 - sensitivity) * prevalence, specificity * (1 - prevalence)];
+  return { ppv: found / (found + alarmed), npv: cleared / (cleared + missed) };
+}
+
+/** Figures of one operating point, quotients of whole numbers; given a `prevalence`, PPV and NPV are re-weighted to it. */
+export function rates({ positives, negatives, ...counts }, index, prevalence) {
+  const [tp, fp] = [counts.tp[index], counts.fp[index]];
+  const [fn, tn] = [positives - tp, negatives - fp];
+  const [sensitivity, specificity] = [tp / positives, tn / negatives];
+  const values = prevalence === undefined ? { ppv: tp / (tp + fp), npv: tn / (tn + fn) } : predictive(sensitivity, specificity, prevalence);
+  return { sensitivity, specificity, ...values, lrPlus: sensitivity / (1 - specificity), lrMinus: (1 - sensitivity) / specificity, tp, fp, fn, tn };
+}
+
+/** 95 % intervals at one operating point, where the data have them; PPV and NPV at another prevalence from the ends of the two others. */
+function bounds({ intervals }, index, prevalence) {
+  if (!intervals) return {};
+  const here = Object.fromEntries(Object.entries(intervals).map(([name, ends]) => [name, ends[index]]));
+  if (prevalence === undefined) return here;
+  const { sensitivity, specificity } = here;
+  const [low, high] = [0, 1].map((end) => sensitivity && specificity && predictive(sensitivity[end], specificity[end], prevalence));
+  return { ...here, ...Object.fromEntries(["ppv", "npv"].map((name) => [name, low && [low[name], high[name]]])) };
 }
 
 const rocPoints = ({ tp, fp, positives, negatives }) => tp.map((count, i) => [fp[i] / negatives, count / positives]);
@@ -167,7 +186,7 @@ export function decisionCurve({ title, points, name }) {
 /** One curve with a movable marker; `pick(index)` is told where the reader clicks or drags. */
 function curvePanel({ title, xLabel, yLabel, toPoints, reference, macro }, classes, pick) {
   const holder = html("div", { class: "ta-chart ta-movable" });
-  let plot, points, marker;
+  let plot, points, markers;
   const nearest = (event) => {
     const box = plot.root.getBoundingClientRect();
     const [x, y] = [((event.clientX - box.left) * WIDTH) / box.width, ((event.clientY - box.top) * HEIGHT) / box.height];
@@ -191,17 +210,21 @@ function curvePanel({ title, xLabel, yLabel, toPoints, reference, macro }, class
       const used = current.in_use === null ? null : points[current.in_use];
       const marks = used ? [{ x: used[0], y: used[1], label: "threshold in use" }] : [];
       plot = drawLines({ title: `${title}, ${current.name}`, x: { label: xLabel, domain: [0, 1] }, y: { label: yLabel, domain: [0, 1] }, series, marks });
-      marker = plot.root.appendChild(svg("circle", { class: "ta-marker", r: 6.5 }));
+      markers = [svg("rect", { class: "ta-marker", x: -5, y: -5, width: 10, height: 10 }), svg("circle", { class: "ta-marker", r: 6.5 })];
+      plot.root.append(...markers);
       holder.replaceChildren(plot.root);
     },
-    move(index) {
-      marker.style.display = points[index] ? "" : "none";
-      if (points[index]) marker.setAttribute("transform", `translate(${plot.px(points[index][0])},${plot.py(points[index][1])})`);
+    move(...indices) {
+      for (const [i, marker] of markers.entries()) {
+        const point = points[indices[i]];
+        marker.style.display = point ? "" : "none";
+        if (point) marker.setAttribute("transform", `translate(${plot.px(point[0])},${plot.py(point[1])})`);
+      }
     },
   };
 }
 
-/** The table of figures beside the curves; `show(figures)` fills it. */
+/** The table of figures beside the curves; `show(figures, intervals)` fills it. */
 function readout() {
   const cells = {};
   const row = (key, label, hint) => {
@@ -219,28 +242,38 @@ function readout() {
   const counts = html("table", { class: "ta-counts" }, html("tbody", {},
     html("tr", {}, count("tp", "true positives"), count("fp", "false positives")),
     html("tr", {}, count("fn", "false negatives"), count("tn", "true negatives"))));
-  const show = (figures) => {
-    for (const key of ["sensitivity", "specificity", "ppv", "npv"]) cells[key].textContent = percent(figures[key]);
+  const show = (figures, intervals) => {
+    for (const key of ["sensitivity", "specificity", "ppv", "npv"]) {
+      cells[key].replaceChildren(percent(figures[key]), ...(intervals[key] ? [html("small", {}, range(intervals[key]))] : []));
+    }
     for (const key of ["lrPlus", "lrMinus"]) cells[key].textContent = ratio(figures[key]);
     for (const key of ["tp", "fp", "fn", "tn"]) cells[key].textContent = figures[key];
   };
   return { holder: html("div", {}, table, counts), show };
 }
 
+/** The explorer alone, for a page that does not move it. */
+export const thresholdExplorer = (data) => explorer(data).element;
+
 /**
  * ROC and precision-recall curves with one movable threshold.
  * @param {{classes: {name: string, positives: number, negatives: number, thresholds: (number|null)[], tp: number[],
- *          fp: number[], in_use: number|null, start: number}[], macro: number[][]|null}} data
+ *          fp: number[], in_use: number|null, start: number, intervals?: Object<string, number[][]>}[], macro: number[][]|null}} data
  *          thresholds ascend; the last, null, calls nothing positive; `in_use` and `start` are indices into them
+ * @param {function(number): void} moved is told the index that the reader moved to
+ * @returns {{element: Element, place: function(number, number|undefined)}} `place` puts the threshold at an index, and a
+ *          mark at another, without telling `moved`
  */
-export function thresholdExplorer({ classes, macro }) {
+export function explorer({ classes, macro }, moved = () => {}) {
   let current = classes[0];
+  let marked;
   const slider = html("input", { type: "range", role: "slider", min: 0, step: 1, "aria-label": "Threshold" });
   const value = html("output", { class: "ta-value" });
   const prevalence = html("input", { type: "number", min: 0, max: 100, step: "any", inputmode: "decimal" });
   const reset = html("button", { type: "button" });
   const picker = html("select", {}, ...classes.map(({ name }, i) => html("option", { value: i }, name)));
-  const pick = (index) => { slider.value = index; slider.focus({ preventScroll: true }); update(); };
+  const move = () => { update(); moved(Number(slider.value)); };
+  const pick = (index) => { slider.value = index; slider.focus({ preventScroll: true }); move(); };
   const panels = [
     curvePanel({ title: "ROC curve", xLabel: "1 − specificity (false alarms)", yLabel: "sensitivity (found)", toPoints: rocPoints,
       reference: () => [[0, 0], [1, 1]], macro }, classes, pick),
@@ -253,13 +286,14 @@ export function thresholdExplorer({ classes, macro }) {
     const threshold = current.thresholds[index];
     const typed = prevalence.value === "" ? NaN : Number(prevalence.value) / 100;
     const changed = prevalence.value !== prevalence.defaultValue && typed >= 0 && typed <= 1;
-    const now = rates(current, index, changed ? typed : undefined);
+    const wanted = changed ? typed : undefined;
+    const now = rates(current, index, wanted);
     const name = threshold === null ? "above every probability" : Number(threshold.toPrecision(3)).toString();
     value.textContent = index === current.in_use ? `${name} (in use)` : name;
     slider.setAttribute("aria-valuetext", `threshold ${name}, sensitivity ${percent(now.sensitivity)}, specificity ${percent(now.specificity)}, PPV ${percent(now.ppv)}, NPV ${percent(now.npv)}`);
     reset.hidden = index === current.start;
-    panels.forEach((panel) => panel.move(index));
-    figures.show(now);
+    panels.forEach((panel) => panel.move(marked, index));
+    figures.show(now, bounds(current, index, wanted));
   }
   function select(entry) {
     current = entry;
@@ -270,7 +304,7 @@ export function thresholdExplorer({ classes, macro }) {
     panels.forEach((panel) => panel.draw(entry));
     update();
   }
-  slider.addEventListener("input", update);
+  slider.addEventListener("input", move);
   prevalence.addEventListener("input", update);
   reset.addEventListener("click", () => pick(current.start));
   picker.addEventListener("change", () => select(classes[Number(picker.value)]));
@@ -278,6 +312,7 @@ export function thresholdExplorer({ classes, macro }) {
   const controls = html("div", { class: "ta-controls" }, ...(classes.length > 1 ? [field("Class against the rest", picker)] : []),
     field("Prevalence", prevalence, " %"), html("span", { class: "ta-state" }, "Threshold ", value), reset);
   select(current);
-  return html("div", { class: "ta-explorer" }, controls, slider,
+  const element = html("div", { class: "ta-explorer" }, controls, slider,
     html("div", { class: "ta-panels" }, ...panels.map(({ holder }) => holder), figures.holder));
+  return { element, place(index, other) { slider.value = index; marked = other; update(); } };
 }

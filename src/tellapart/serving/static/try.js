@@ -127,7 +127,9 @@ function tell({ predictions: [said], version }, milliseconds) {
   const sure = percent(said.probability);
   const verdict = said.abstained
     ? [element("h2", { class: "unsure" }, "Not sure"),
-      element("p", { class: "sure" }, `most likely ${said.label}, ${sure}: below the ${percent(threshold)} asked for`)]
+      element("p", { class: "sure" }, said.probability < threshold
+        ? `most likely ${said.label}, ${sure}: below the ${percent(threshold)} asked for`
+        : `${said.label} with ${sure}: where this model leaves the decision to a person`)]
     : [element("h2", {}, said.label), element("p", { class: "sure" }, `${sure} probable${rule(said)}`)];
   const took = milliseconds < 995 ? `${Math.max(1, Math.round(milliseconds))} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
   answer.replaceChildren(
@@ -137,7 +139,7 @@ function tell({ predictions: [said], version }, milliseconds) {
     element("p", { class: "quiet took" }, `Answered in ${took} by version ${version}.`),
     element("details", {}, element("summary", {}, "The same from a terminal"), element("pre", { tabindex: 0 }, terminal())),
   );
-  status.textContent = said.abstained ? `Not sure: most likely ${said.label}, ${sure}.` : `${said.label}, ${sure}.`;
+  status.textContent = said.abstained ? `Not sure: ${said.label}, ${sure}.` : `${said.label}, ${sure}.`;
 }
 
 /** Why the label is not the most probable class, where it is not. */
