@@ -2,13 +2,19 @@
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from browser import chromium, open_studio, window  # noqa: F401
 from pictures import write_class_folders
 from web import connected, serve, two_worlds  # noqa: F401
+
+# A shell's background jobs, and all that they start, ignore Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,6 +22,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process works alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,8 +80,12 @@ def trained(photos, tmp_path_factory):
 def own_deployments(tmp_path_factory):
     """Keep the user's deployments out of one module's tests, and leave none running."""
     import tellapart
+    from tellapart.deploy import state
 
     with pytest.MonkeyPatch.context() as patch:
+        # Ports of its own, so that tests that run beside these never take one that is just being freed.
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+        patch.setattr(state, "PORTS", range(8000 + 1000 * number, 9000 + 1000 * number))
         patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
         patch.delenv("TELLAPART_KEY", raising=False)
         yield

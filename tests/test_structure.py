@@ -1,5 +1,6 @@
 """What the project promises of its own shape."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,14 @@ def test_public_names_are_sorted_and_exist():
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.relative_to(SOURCE).as_posix())
 def test_no_module_is_too_long(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_studios_pages_stay_small_and_load_nothing_from_elsewhere():
+    scripts = sorted((SOURCE / "studio" / "static").rglob("*.js"))
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts) < 3000
+    for path in (SOURCE / "studio" / "static").rglob("*.*"):
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/", "")
+        assert not re.search(r"https?://|@import", text), path.name
 
 
 def imported_by(*code: str) -> set[str]:

@@ -22,6 +22,7 @@ from tellapart.cli import (
     predict,
     serve,
     split,
+    studio,
     train,
 )
 from tellapart.cli.terminal import complain
@@ -41,6 +42,7 @@ for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, expo
 app.command()(loadtest.loadtest)
 app.command()(check.check)
 app.command()(split.split)
+app.command()(studio.studio)
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(fetch.app, name="fetch")
 app.add_typer(label.app, name="label")

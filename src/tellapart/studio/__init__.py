@@ -1,0 +1,1 @@
+"""The browser app: browse, relabel, review, results, threshold and try."""

@@ -1,0 +1,112 @@
+"""What changed from one run to a later one, on the test images that both have."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import ConfigError
+from tellapart.records import Predictions
+from tellapart.studio.operation import Json
+from tellapart.studio.shelf import StoredRun
+
+FIGURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc_macro",
+    "sensitivity",
+    "specificity",
+    "log_loss",
+    "ece",
+)
+
+N_DRAWS = 1000
+
+
+def difference(before: StoredRun, after: StoredRun) -> Json:
+    """Compare two runs on their common test images, with the labels that the later run was tested with.
+
+    Returns
+    -------
+    dict
+        ``n`` common images, ``n_before``, ``n_after``, ``relabelled`` (common images whose label differs
+        between the runs), and ``figures``: rows of ``name``, ``before``, ``after``, ``difference``,
+        ``ci95`` of the difference; what is not defined is None.
+
+    Raises
+    ------
+    ConfigError
+        If a run has no test set, or they share no image, or tell different classes apart.
+    """
+    first, second = _tested(before), _tested(after)
+    if first.class_names != second.class_names:
+        raise ConfigError(
+            f"{before.name} tells {', '.join(first.class_names)} apart, {after.name} "
+            f"{', '.join(second.class_names)}; only runs with the same classes can be compared"
+        )
+    row = {sample_id: i for i, sample_id in enumerate(first.sample_ids)}
+    pairs = [(row[key], j) for j, key in enumerate(second.sample_ids) if key in row]
+    if not pairs:
+        raise ConfigError(
+            f"{before.name} and {after.name} were tested on different images; "
+            f"keep the test images of {before.name} when you train again"
+        )
+    i, j = np.array(pairs, dtype=np.int64).T
+    return {
+        "n": len(pairs),
+        "n_before": len(first),
+        "n_after": len(second),
+        "relabelled": int((first.y_true[i] != second.y_true[j]).sum()),
+        "figures": _rows(before, after, i, j),
+    }
+
+
+def _rows(before: StoredRun, after: StoredRun, i: NDArray[np.int64], j: NDArray[np.int64]) -> list[Json]:
+    """Return the figures of both runs on rows `i` of the one's predictions and `j` of the other's."""
+    from tellapart.evaluation.intervals import Resampling, bootstrap_estimate
+    from tellapart.evaluation.metrics import WeightedMetrics
+    from tellapart.evaluation.paired import Paired
+
+    later = _tested(after)
+    y_true = later.y_true[j]
+    groups = None if later.groups is None else [later.groups[k] for k in j]
+    positive = None if after.threshold is None else later.class_names.index(after.threshold.positive)
+    resampling = Resampling.of(len(y_true), groups)
+    metrics = [
+        WeightedMetrics(y_true, _decided(run)[rows], _tested(run).y_prob[rows], positive)
+        for run, rows in ((before, i), (after, j))
+    ]
+    whole = [one(np.ones((len(y_true), 1))).overall for one in metrics]
+    # Both runs on the same draws: the interval is that of the difference.
+    drawn = [[one(weights).overall for one in metrics] for weights in resampling.weights(N_DRAWS, 0)]
+    told = []
+    for name in FIGURES:
+        if name not in whole[0]:
+            continue
+        old, new = (float(one[name][0]) for one in whole)
+        draws = np.concatenate([second[name] - first[name] for first, second in drawn])
+        bounds = (-math.inf, math.inf) if name == "log_loss" else (-1.0, 1.0)
+        change = bootstrap_estimate(new - old, draws, resampling, bounds=bounds, n_exact=resampling.n_units)
+        if name == "accuracy":
+            change = Paired(_decided(before)[i] == y_true, _decided(after)[j] == y_true, groups).difference
+        told.append(
+            {
+                "name": name,
+                "before": old if math.isfinite(old) else None,
+                "after": new if math.isfinite(new) else None,
+                "difference": change.to_dict()["value"],
+                "ci95": change.to_dict()["ci95"],
+            }
+        )
+    return told
+
+
+def _tested(run: StoredRun) -> Predictions:
+    if run.predictions is None:
+        raise ConfigError(f"{run.name} has no test set to compare on")
+    return run.predictions
+
+
+def _decided(run: StoredRun) -> NDArray[np.int64]:
+    assert run.y_pred is not None  # there are predictions
+    return run.y_pred

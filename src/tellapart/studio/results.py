@@ -1,0 +1,208 @@
+"""What a run's predictions are worth, and what two runs disagree on."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tellapart.errors import ConfigError
+from tellapart.studio import explaining
+from tellapart.studio.operation import Arguments, Json, Operation
+from tellapart.studio.tested import KINDS, Tested
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tellapart.evaluation.paired import Paired
+    from tellapart.studio.desk import Desk
+
+MOST_SHOWN = 200
+"""Images in one answer."""
+
+
+def results(desk: "Desk", arguments: Arguments) -> Json:
+    """Return a run's figures as it stored them, or, if asked, under the labels in force.
+
+    Arguments: `run` (else the one shown last), `corrected`.
+    """
+    name = arguments.text("run", "") or _shown(desk)
+    runs = desk.shelf.tested()
+    if not name:
+        return {"run": None, "runs": runs, "unfinished": desk.shelf.names()}
+    tested = Tested.of(desk, name)
+    corrected = arguments.flag("corrected", False)
+    metrics = _corrected_figures(desk, name, desk.catalog.version) if corrected else tested.run.metrics
+    if metrics is None:
+        raise ConfigError(f"{name} has predictions but no metrics.json; evaluate it again")
+    return {
+        "run": name,
+        "runs": runs,
+        "metrics": metrics,
+        "corrected": corrected,
+        "labels": tested.labels,
+        "test_set": _test_set(desk, tested),
+        "relabelled": int((tested.relabelled & ~tested.excluded).sum()),
+        "excluded": int(tested.excluded.sum()),
+        "not_here": int((tested.number < 0).sum()),
+        "kinds": {kind: len(tested.ranked(kind, corrected=corrected)) for kind in KINDS},
+        "subgroups": _subgroups(desk, name, desk.catalog.version, corrected),
+    }
+
+
+def ranked(desk: "Desk", arguments: Arguments) -> Json:
+    """Return some of a run's images of one kind, in its order.
+
+    Arguments: `run`, `kind` (one of `KINDS`), `corrected`, `start`, `count`.
+    """
+    tested = Tested.of(desk, arguments.text("run"))
+    kind, corrected = arguments.one_of("kind", KINDS), arguments.flag("corrected", False)
+    return _part(desk, tested, tested.ranked(kind, corrected=corrected), arguments)
+
+
+def compare(desk: "Desk", arguments: Arguments) -> Json:
+    """Return how two runs differ on the images that both tested, judged by the labels in force.
+
+    Arguments: `first`, `second`; the difference is the second's accuracy less the first's.
+    """
+    first, second = (Tested.of(desk, arguments.text(name)) for name in ("first", "second"))
+    rows, paired = _paired(first, second)
+    told = {
+        "first": first.run.name,
+        "second": second.run.name,
+        "n": rows.shape[1],
+        "n_first": len(first.number),
+        "n_second": len(second.number),
+        "relabelled": int((first.relabelled[rows[0]] | second.relabelled[rows[1]]).sum()),
+    }
+    if not rows.shape[1]:
+        return told
+    return {
+        **told,
+        "accuracy": [float(paired.first.mean()), float(paired.second.mean())],
+        "difference": paired.difference.to_dict(),
+        "p_value": paired.p_value,
+        "independent": paired.independent,
+        "counts": paired.counts,
+    }
+
+
+def outcomes(desk: "Desk", arguments: Arguments) -> Json:
+    """Return some of the images that two runs have answered in one way, as the second run scored them.
+
+    Arguments: `first`, `second`, `outcome` (such as ``"fixed"``), `start`, `count`.
+    """
+    from tellapart.evaluation.paired import OUTCOMES
+
+    first, second = (Tested.of(desk, arguments.text(name)) for name in ("first", "second"))
+    rows, paired = _paired(first, second)
+    chosen = rows[:, paired.where(arguments.one_of("outcome", OUTCOMES))]
+    answer = _part(desk, second, chosen[1], arguments)
+    names, start = first.predictions.class_names, arguments.integer("start", 0)
+    for item, row in zip(answer["items"], chosen[0, start:].tolist(), strict=False):
+        item["before"] = names[first.y_pred[row]]
+    return answer
+
+
+OPERATIONS: dict[str, Operation] = {
+    "results": Operation(results),
+    "ranked": Operation(ranked),
+    "compare": Operation(compare),
+    "outcomes": Operation(outcomes),
+    **explaining.OPERATIONS,
+}
+
+
+def _shown(desk: "Desk") -> str:
+    """Return the name of the run that the studio shows, empty where none was tested."""
+    attached = desk.catalog.predictions
+    known = desk.shelf.tested()
+    return attached.name if attached and attached.name in known else next(iter(known), "")
+
+
+def _part(desk: "Desk", tested: Tested, rows: "NDArray[np.int64]", arguments: Arguments) -> Json:
+    start = arguments.integer("start", 0)
+    count = arguments.integer("count", 24, low=1, high=MOST_SHOWN)
+    return {
+        "total": len(rows),
+        "items": [tested.item(desk, row) for row in rows[start : start + count].tolist()],
+    }
+
+
+def _paired(first: Tested, second: Tested) -> "tuple[NDArray[np.int64], Paired]":
+    """Return the rows of each image that counts in both, int64 of shape (2, n), and who is right there."""
+    from tellapart.evaluation.paired import Paired
+
+    row_of = {sample_id: row for row, sample_id in enumerate(first.predictions.sample_ids)}
+    counts = first.counts_now
+    pairs = [
+        (row_of[sample_id], row)
+        for row, (sample_id, used) in enumerate(
+            zip(second.predictions.sample_ids, second.counts_now.tolist(), strict=True)
+        )
+        if used and sample_id in row_of and counts[row_of[sample_id]]
+    ]
+    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    mine, other = rows
+    groups = second.predictions.groups
+    return rows, Paired(
+        first.y_pred[mine] == first.y_now[mine],
+        second.y_pred[other] == second.y_now[other],
+        None if groups is None else [groups[row] for row in other.tolist()],
+    )
+
+
+@lru_cache(maxsize=8)
+def _corrected_figures(desk: "Desk", name: str, version: int) -> Json:
+    """Evaluate anew; kept, because the intervals take seconds. `version` is of the labels."""
+    from tellapart.evaluation.evaluation import Evaluation
+
+    tested = Tested.of(desk, name)
+    stored = tested.run.metrics or {}
+    draws = {key: stored[key] for key in ("n_bootstrap", "seed") if key in stored}
+    return Evaluation(tested.corrected, tested.run.threshold, **draws).to_dict()
+
+
+@lru_cache(maxsize=8)
+def _subgroups(desk: "Desk", name: str, version: int, corrected: bool) -> list[Json]:
+    """Return the figures by metadata of the images that are here."""
+    from tellapart.evaluation.subgroups import subgroups
+
+    tested = Tested.of(desk, name)
+    rows = np.flatnonzero((tested.number >= 0) & (tested.counts_now if corrected else True))
+    samples = desk.catalog.given.samples
+    metadata = [samples[i].metadata for i in tested.number[rows].tolist()]
+    threshold, groups = tested.run.threshold, tested.predictions.groups
+    found = subgroups(
+        metadata,
+        (tested.y_now if corrected else tested.predictions.y_true)[rows],
+        tested.y_pred[rows],
+        positive=tested.predictions.class_names.index(threshold.positive) if threshold else None,
+        groups=None if groups is None else [groups[row] for row in rows.tolist()],
+    )
+    return [
+        {
+            "column": one.column,
+            "value": one.value,
+            "n": one.n_samples,
+            "n_units": one.n_units,
+            "small": one.is_small,
+            "figures": {key: {**value.to_dict(), "n": one.counts[key]} for key, value in one.figures.items()},
+        }
+        for one in found
+    ]
+
+
+def _test_set(desk: "Desk", tested: Tested) -> str:
+    """Return in words how the images that were tested were chosen."""
+    config, record = tested.run.config, tested.run.record
+    samples = desk.catalog.given.samples
+    if config.get("folds"):
+        made = f"each tested by the one of {config['folds']} models that had not seen it (cross-validation)"
+    elif any(samples[i].split == "test" for i in tested.number.tolist() if i >= 0):
+        made = "which the data name as test images"
+    elif "test_size" in config:
+        made = f"held out at random before training ({config['test_size']:.0%} of the data)"
+    else:
+        made = "which the model had not seen"
+    apart = record.get("disjoint_by")
+    return made + (f"; kept apart from the training images by {apart}" if apart else "")

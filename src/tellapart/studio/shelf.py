@@ -1,0 +1,249 @@
+"""The shelf: the runs that a studio knows, and what each has on disk."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.bundle import CARD_FILE, SPLIT_FILE, VALIDATION_FILE, Card
+from tellapart.errors import ConfigError, DataError
+from tellapart.evaluation.tables import read_predictions
+from tellapart.records import Predictions, Threshold, decide
+from tellapart.studio.operation import Json
+
+if TYPE_CHECKING:
+    from tellapart.studio.desk import Desk
+
+RECORD = "run.json"
+"""The last file that a run writes: where it lies, the run is finished."""
+
+METRICS, PREDICTIONS = "evaluation/metrics.json", "evaluation/predictions.csv"
+MODEL_CARD = f"model/{CARD_FILE}"
+
+_WATCHED = (RECORD, METRICS, PREDICTIONS, VALIDATION_FILE, MODEL_CARD)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """One run as it lies on disk. Each file is read when it is first asked for, and kept.
+
+    Reading raises `DataError`, or for the card `BundleError`, where a file is damaged.
+
+    Attributes
+    ----------
+    name
+        By which the studio and its addresses know it; no path.
+    folder
+        Of the run.
+    finished
+        Whether it has written everything.
+    """
+
+    name: str
+    folder: Path
+    finished: bool
+
+    @cached_property
+    def record(self) -> Json:
+        """What ``run.json`` says; empty while the run goes on."""
+        return _read_json(self.folder / RECORD) or {}
+
+    @property
+    def config(self) -> Json:
+        """The settings that the run was started with; empty while it goes on."""
+        config: Json = self.record.get("config", {})
+        return config
+
+    @cached_property
+    def metrics(self) -> Json | None:
+        """What ``metrics.json`` says, or None for a run without a test set."""
+        return _read_json(self.folder / METRICS)
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """What the model said of its test images, or out of fold; None for a run without a test set."""
+        path = self.folder / PREDICTIONS
+        return read_predictions(path) if path.is_file() else None
+
+    @cached_property
+    def y_pred(self) -> NDArray[np.int64] | None:
+        """int64 of shape (n_samples,): the classes that were predicted, as they are stored."""
+        if self.predictions is None:
+            return None
+        stored = _read_decisions(self.folder / PREDICTIONS, self.predictions.class_names)
+        return (
+            decide(self.predictions.y_prob, self.predictions.class_names, None) if stored is None else stored
+        )
+
+    @cached_property
+    def validation(self) -> Predictions | None:
+        """What the model said of the images on which its threshold was chosen; None if not stored."""
+        path = self.folder / VALIDATION_FILE
+        return read_predictions(path) if path.is_file() else None
+
+    @cached_property
+    def card(self) -> Card | None:
+        """The card of the run's model, or None before there is one. The model itself is not opened."""
+        try:
+            return Card.from_json((self.folder / MODEL_CARD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as exc:
+            raise DataError(f"{self.folder / MODEL_CARD} cannot be read ({exc})") from exc
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The threshold under which the run was evaluated; the model's own may have been moved since."""
+        stored = self.metrics or {}
+        if "threshold" not in stored:
+            return None
+        return Threshold(
+            stored["threshold"],
+            stored["positive"],
+            stored.get("threshold_chosen_on", ""),
+            stored.get("threshold_rule", ""),
+        )
+
+
+class Shelf:
+    """The runs that a studio knows; safe for several threads at once.
+
+    Folders are looked at anew with every call, so that a run which another process starts or finishes is
+    found. What was read of a run is kept until one of its files changes.
+
+    Parameters
+    ----------
+    runs
+        Folder whose sub-folders are runs; need not exist.
+    given
+        Runs that the user named; they come first, and need not lie in `runs`.
+    """
+
+    def __init__(self, runs: Path, given: Sequence[Path] = ()) -> None:
+        self.runs, self.given = runs, tuple(given)
+        self._lock = Lock()
+        self._read: dict[Path, tuple[object, StoredRun]] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of all runs: those the user named, then the others by name."""
+        return list(self._folders())
+
+    def run(self, name: str) -> StoredRun:
+        """Return a run by its name.
+
+        Raises
+        ------
+        ConfigError
+            If no run has that name.
+        """
+        folders = self._folders()
+        if name not in folders:
+            known = ", ".join(folders) or "none"
+            raise ConfigError(f"no run is called {name!r}; known here: {known}")
+        folder = folders[name]
+        state = tuple(_stamp(folder / file) for file in _WATCHED)
+        with self._lock:
+            kept = self._read.get(folder)
+            if kept is None or kept[0] != state or kept[1].name != name:
+                kept = (state, StoredRun(name, folder, finished=state[0] is not None))
+                self._read[folder] = kept
+            return kept[1]
+
+    def tested(self) -> list[str]:
+        """Return the names of the runs that have predictions of a test set."""
+        return [name for name, folder in self._folders().items() if (folder / PREDICTIONS).is_file()]
+
+    def _folders(self) -> dict[str, Path]:
+        """Return name -> folder. Folders of the same name are told apart by the folder that they lie in."""
+        beside = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
+        found: dict[Path, Path] = {}
+        for folder in (*self.given, *beside):
+            if _is_run(folder):
+                found.setdefault(folder.resolve(), folder)
+        named: dict[str, Path] = {}
+        for place, folder in found.items():
+            names = [place.name, f"{place.parent.name}/{place.name}", str(place)]
+            named[next(name for name in names if name not in named)] = folder
+        return named
+
+
+def attach_runs(desk: "Desk") -> None:
+    """Lay a run's predictions beside the images, so that the grid can show and filter them.
+
+    The run that the user named, else the one that was tested last, if it knows any of these images. Needs
+    neither torch nor scikit-learn.
+
+    Raises
+    ------
+    DataError
+        If the predictions of the run that the user named are damaged.
+    """
+    runs = [desk.shelf.run(name) for name in desk.shelf.tested()]
+    if desk.run is not None:
+        runs = [run for run in runs if run.folder == desk.run]
+    for run in sorted(runs, key=lambda run: _stamp(run.folder / PREDICTIONS) or (0, 0), reverse=True):
+        try:
+            predictions, y_pred = run.predictions, run.y_pred
+        except DataError:
+            if desk.run is not None:
+                raise
+            continue  # nobody asked for it; the results say what is wrong with it when somebody does
+        if predictions is None or y_pred is None:
+            continue
+        if any(desk.catalog.index(sample_id) is not None for sample_id in predictions.sample_ids):
+            desk.catalog.attach(run.name, predictions, y_pred)
+            return
+
+
+def attach_anew(desk: "Desk", name: str) -> None:
+    """Lay a run's predictions beside the images again where they are already: its decisions have changed."""
+    run = desk.shelf.run(name)
+    if desk.catalog.run(name) is not None and run.predictions is not None and run.y_pred is not None:
+        desk.catalog.attach(name, run.predictions, run.y_pred, shown=False)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / RECORD).is_file() or (folder / SPLIT_FILE).is_file()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written anew; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _read_json(path: Path) -> Json | None:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path} cannot be read ({exc}); it is a file that `tellapart train` writes") from exc
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no JSON object; it is a file that `tellapart train` writes")
+    return content
+
+
+def _read_decisions(path: Path, class_names: Sequence[str]) -> NDArray[np.int64] | None:
+    """Return the column ``predicted`` as class indices, or None where the file has no such column."""
+    index = {name: i for i, name in enumerate(class_names)}
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows)
+        if "predicted" not in header:
+            return None
+        column = header.index("predicted")
+        try:
+            return np.array([index[row[column]] for row in rows if row], dtype=np.int64)
+        except (KeyError, IndexError) as exc:
+            raise DataError(f"{path} predicts a class that has no column: {exc}") from exc

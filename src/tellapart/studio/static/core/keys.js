@@ -1,0 +1,137 @@
+// Keys: one table of actions, their keys and what they do. Views bind actions, never keys, so that all can be remapped.
+import { dialog, h } from "./dom.js";
+
+// Its form is fixed, name: ["key", "what it does"]: studio/shortcuts.py reads it, too. Keys with the same words share a line of help.
+const ACTIONS = {
+  left: ["ArrowLeft", "Move"], right: ["ArrowRight", "Move"], up: ["ArrowUp", "Move"], down: ["ArrowDown", "Move"],
+  first: ["Home", "To the first, to the last"], last: ["End", "To the first, to the last"], pageUp: ["PageUp", "A page up, a page down"], pageDown: ["PageDown", "A page up, a page down"],
+  extendLeft: ["Shift+ArrowLeft", "Select a range"], extendRight: ["Shift+ArrowRight", "Select a range"],
+  extendUp: ["Shift+ArrowUp", "Select a range"], extendDown: ["Shift+ArrowDown", "Select a range"],
+  select: ["Space", "Select or unselect"], selectAll: ["Ctrl+a", "Select all"],
+  label1: ["1", "Label as class 1 … 10, and advance"], label2: ["2", ""], label3: ["3", ""], label4: ["4", ""], label5: ["5", ""],
+  label6: ["6", ""], label7: ["7", ""], label8: ["8", ""], label9: ["9", ""], label10: ["0", "Label as class 1 … 10, and advance"],
+  label11: ["Shift+1", "Label as class 11 … 20, and advance"], label12: ["Shift+2", ""], label13: ["Shift+3", ""], label14: ["Shift+4", ""], label15: ["Shift+5", ""],
+  label16: ["Shift+6", ""], label17: ["Shift+7", ""], label18: ["Shift+8", ""], label19: ["Shift+9", ""], label20: ["Shift+0", "Label as class 11 … 20, and advance"],
+  pick: ["/", "Pick a class by its name"], zoom: ["Enter", "Look closely"],
+  larger: ["+", "Larger, smaller"], smaller: ["-", "Larger, smaller"], rotate: ["r", "Turn the picture"],
+  accept: ["a", "Accept the suggestion"], keep: ["k", "Keep the label"], skip: ["s", "Skip"],
+  exclude: ["x", "Exclude, or take in again"], flag: ["f", "Flag, or take the flag off"],
+  next: ["n", "Next, previous"], previous: ["p", "Next, previous"],
+  blind: ["b", "Hide label and prediction until you have answered"],
+  undo: ["Ctrl+z", "Undo"], redo: ["Ctrl+Shift+z", "Redo"], redoAlso: ["Ctrl+y", "Redo"], undoBack: ["Backspace", "Undo, and go back"],
+  close: ["Escape", "Close, or unselect"], help: ["?", "This list"],
+  goGrid: ["g g", "Go to the grid"], goReview: ["g r", "Go to the review"], goDuplicates: ["g d", "Go to the duplicates"],
+  goAugment: ["g a", "Go to the augmentation"], goTraining: ["g t", "Go to the training"], goResults: ["g e", "Go to the results"],
+  goThreshold: ["g h", "Go to the threshold"], goTry: ["g y", "Go to try an image"], goHistory: ["g i", "Go to the history"],
+};
+
+const OFF = "tellapart.keys-off";
+const SECOND_STROKE_MS = 1500;
+const TEXT = "textarea, [contenteditable=''], [contenteditable=true], input:not([type=checkbox], [type=radio], [type=range], [type=button], [type=submit], [type=file], [type=color])";
+const CONTROL = "button, a[href], summary, select, input, [role=slider], [role=tab]";
+const MOVES = /^(Shift\+)?(Arrow\w+|Home|End|Page\w+)$/;
+
+/** The ways to write the key of an event as in the table: what is printed on it, and which digit it is on any layout. */
+export function strokes(event) {
+  const { key, code, shiftKey } = event;
+  const mod = event.ctrlKey || event.metaKey ? "Ctrl+" : event.altKey ? "Alt+" : "";
+  const digit = /^(?:Digit|Numpad)(\d)$/.exec(code)?.[1];
+  const printed = key === " " ? "Space" : key.length === 1 ? key.toLowerCase() : key;
+  const symbol = key.length === 1 && key.toLowerCase() === key.toUpperCase() && key !== " ";
+  const found = [];
+  if (!/^\d$/.test(key)) found.push(mod + (shiftKey && !symbol ? "Shift+" : "") + printed);
+  if (digit && (key.length === 1)) found.push(`${mod}${shiftKey ? "Shift+" : ""}${digit}`);
+  return found;
+}
+
+/** Whether a control that has the focus wants this key itself. */
+function wanted(target, stroke) {
+  if (!target.closest) return false;
+  if (target.closest(TEXT)) return stroke !== "Escape";
+  const control = target.closest(CONTROL);
+  if (!control) return false;
+  if (stroke === "Enter" || stroke === "Space") return true;
+  if (control.matches("select")) return !/^(Ctrl|Alt)\+/.test(stroke) && stroke !== "Escape";
+  return control.matches("input, [role=slider], [role=tab]") && MOVES.test(stroke);
+}
+
+const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": " then " };
+const readable = (stroke) => stroke.replace(/Arrow\w+/, (name) => caps[name]).replace(/(^| )([a-z])(?= |$)/g, (_, gap, letter) => gap + letter.toUpperCase());
+
+/**
+ * The keyboard of one page or widget.
+ * @param {Document|Element} host where keys are listened for
+ * @param {Object<string, string>} remapped action -> key, over the table above
+ * @returns {{bind: function(Element|null, Object<string, function>): function, keyOf: function(string): string,
+ *            help: function, off: boolean}}
+ *   `bind(scope, {action: handler})` returns what unbinds it. Handlers get the event; one that returns false did nothing, and
+ *   the next is asked, the last bound first. `label` stands for label1 to label20, and gets the number from 0 as second
+ *   argument. Keys reach a scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere.
+ */
+export function keyboard(host, remapped = {}) {
+  const keyOf = (action) => remapped[action] ?? ACTIONS[action]?.[0];
+  const bound = [];
+  let prefix = "", timer;
+
+  const handlerOf = (handlers, action) => {
+    const labels = /^label(\d+)$/.exec(action);
+    return handlers[action] ?? (labels && handlers.label ? (event) => handlers.label(event, Number(labels[1]) - 1) : null);
+  };
+  const reached = (target) => {
+    const modal = target.closest?.("dialog[open]");
+    const concerns = (scope) => scope.contains(target) || target.contains(scope);
+    return bound.filter(({ scope }) => (modal ? scope && modal.contains(scope) : !scope || concerns(scope))).reverse();
+  };
+  const perform = (event, stroke) => {
+    for (const { handlers } of reached(event.target)) {
+      for (const action of Object.keys(ACTIONS)) {
+        if (keyOf(action) !== stroke) continue;
+        const handler = handlerOf(handlers, action);
+        if (handler && handler(event) !== false) return true;
+      }
+    }
+    return false;
+  };
+  const begins = (target, stroke) =>
+    reached(target).some(({ handlers }) => Object.keys(handlers).some((action) => keyOf(action)?.startsWith(`${stroke} `)));
+
+  host.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing) return;
+    for (const stroke of strokes(event)) {
+      if (wanted(event.target, stroke) || (api.off && [...stroke].length === 1)) continue;
+      const whole = prefix ? `${prefix} ${stroke}` : stroke;
+      const first = !prefix && begins(event.target, stroke);
+      if (!first && !perform(event, whole)) continue;
+      clearTimeout(timer);
+      prefix = first ? stroke : "";
+      if (first) timer = setTimeout(() => (prefix = ""), SECOND_STROKE_MS);
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
+    if (!["Shift", "Control", "Alt", "Meta"].includes(event.key)) prefix = "";
+  });
+
+  const api = {
+    keyOf,
+    get off() { return localStorage.getItem(OFF) === "yes"; },
+    set off(value) { localStorage.setItem(OFF, value ? "yes" : "no"); },
+    bind(scope, handlers) {
+      const entry = { scope, handlers };
+      bound.push(entry);
+      return () => bound.includes(entry) && bound.splice(bound.indexOf(entry), 1);
+    },
+    help() {
+      const lines = new Map();
+      for (const [action, [, text]] of Object.entries(ACTIONS)) {
+        if (text && bound.some(({ handlers }) => handlerOf(handlers, action))) lines.set(text, [...(lines.get(text) ?? []), readable(keyOf(action))]);
+      }
+      const rows = [...lines].map(([text, names]) => h("div", {}, h("dt", {}, names.map((name) => h("kbd", {}, name))), h("dd", {}, text)));
+      const single = h("input", { type: "checkbox", change: (event) => (api.off = !event.target.checked) });
+      single.checked = !api.off;
+      return dialog("Keys", h("div", {}, h("dl", { class: "keys" }, rows),
+        h("label", { class: "check" }, single, "Keys without Ctrl, such as A or 1, do something")), [{ value: null, text: "Close", primary: true }]);
+    },
+  };
+  return api;
+}

@@ -1,0 +1,105 @@
+// A view in a notebook: it asks the kernel, keeps its parameters to itself, and its keys from the notebook around it.
+import { createContext, scoped } from "./context.js";
+import { clear, h, icon, speakIn } from "./dom.js";
+import { keyboard } from "./keys.js";
+import { AskError } from "./transport.js";
+
+const BATCH = 24, MOST_ON_THE_WAY = 2, PATIENCE_MS = 5000;
+const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==#"; // and what is to come in its place
+
+/**
+ * As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
+ * @param {object} model of anywidget @param {function(boolean): void} late hears that an answer is long in coming, and that one came
+ */
+export function widgetTransport(model, late = () => {}) {
+  const mine = crypto.getRandomValues(new Uint32Array(2)).join("-"); // a widget shown twice hears each answer twice
+  const open = new Map(), wanted = new Map(), numberOf = (item) => item.i ?? item;
+  const holds = (img, key) => img.getAttribute("src") === BLANK + key;
+  let asked = 0, onTheWay = 0;
+  const request = (op, args) => new Promise((resolve) => {
+    const id = `${mine} ${++asked}`, timer = op !== "changes" && setTimeout(late, PATIENCE_MS, true); // those may take for ever
+    open.set(id, (told) => { clearTimeout(timer); late(false); resolve(told); });
+    model.send({ id, op, args });
+  });
+  const hear = ({ id, status, answer }, buffers) => {
+    open.get(id)?.([status, JSON.parse(answer), buffers]);
+    open.delete(id);
+  };
+  model.on("msg:custom", hear);
+  function put(img, key, picture, type) {
+    if (!holds(img, key)) return; // it shows something else by now
+    const url = URL.createObjectURL(new Blob([picture], { type }));
+    img.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    img.src = url;
+  }
+  async function fetchPictures() {
+    for (const [img, key] of wanted) if (!holds(img, key)) wanted.delete(img);
+    const size = [...wanted.values()].at(-1)?.split("-")[1];
+    const batch = [...wanted].filter(([, key]) => key.endsWith(`-${size}`)).slice(-BATCH);
+    if (!batch.length || onTheWay >= MOST_ON_THE_WAY) return;
+    for (const [img] of batch) wanted.delete(img);
+    onTheWay++;
+    const [, , pictures] = await request("thumbs", { items: batch.map(([, key]) => parseInt(key, 10)), size: Number(size) });
+    onTheWay--;
+    batch.forEach(([img, key], k) => put(img, key, pictures[k], "image/jpeg"));
+    fetchPictures();
+  }
+  return {
+    async ask(op, args = {}) {
+      const [status, answer] = await request(op, args);
+      if (status !== 200) throw new AskError(answer.error, status, answer.clashes);
+      return answer;
+    },
+    show(img, item, size = 160) {
+      wanted.delete(img); // to the end of the line
+      wanted.set(img, `${numberOf(item)}-${size}`);
+      img.src = BLANK + wanted.get(img);
+      setTimeout(fetchPictures);
+    },
+    async showFull(img, item) {
+      const key = `${numberOf(item)}-whole`;
+      img.src = BLANK + key;
+      const [, { type = "image/png" }, [picture = ""]] = await request("picture", { i: numberOf(item) }); // "" is an error to img, too
+      put(img, key, picture, type);
+    },
+    close: () => model.off("msg:custom", hear),
+  };
+}
+
+/** Show the first of `views` ({name: module}) in `el`; resolves to what takes it down again. */
+export async function render(model, el, views) {
+  const place = h("div"), back = h("div", { class: "bar back", hidden: true });
+  const note = h("p", { class: "lost", role: "status", hidden: true }, icon("warning"), "The kernel has not answered yet: it is busy with a cell, or gone.");
+  const root = el.appendChild(h("div", { class: "tellapart", tabindex: "-1", "data-lm-suppress-shortcuts": "true", style: { "--height": `${model.get("height")}px` } }, note, back, place));
+  speakIn(root);
+  root.addEventListener("keydown", (event) => event.stopPropagation()); // or "d d" would delete the cell
+  const transport = widgetTransport(model, (isLate) => { note.hidden = !isLate; });
+  const overview = await transport.ask("overview");
+  const keys = keyboard(root, overview.keys);
+  const context = createContext({ transport, overview, keys, go });
+  const { labels, toast } = context, trail = [];
+  let shown, takeDown = () => {};
+
+  function go(name, parameters = {}) {
+    if (!views[name]) return toast(`That is in the studio: tellapart studio ${overview.data}`);
+    trail.push([shown, context.state.get()]);
+    return arrive(name, parameters);
+  }
+  async function arrive(name, parameters) {
+    takeDown();
+    const [view, release] = scoped(context), here = clear(place).appendChild(h("div", { "data-view": name }));
+    [shown, takeDown] = [name, release];
+    context.state.adopt(parameters);
+    back.replaceChildren(...trail.slice(-1).map(([to, then]) => h("button", { type: "button", class: "button", click: () => { trail.pop(); arrive(to, then); } }, icon("left"), `Back to: ${views[to].title}`)));
+    back.hidden = !trail.length;
+    const down = await views[name].mount(here, view);
+    if (here.isConnected) takeDown = () => { down?.(); release(); };
+    else down?.();
+  }
+  const told = (event) => { if (event.reason instanceof AskError) { event.preventDefault(); toast(event.reason.message, { kind: "error" }); } };
+  window.addEventListener("unhandledrejection", told);
+  keys.bind(null, { help: () => keys.help(), undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo() });
+  const unfollow = labels.follow(overview.version);
+  arrive(Object.keys(views)[0], model.get("start"));
+  return () => { takeDown(); unfollow(); transport.close(); window.removeEventListener("unhandledrejection", told); };
+}

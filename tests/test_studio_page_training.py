@@ -1,0 +1,152 @@
+import json
+import shutil
+import sys
+
+import pytest
+
+from browser import check_accessible, check_reflows, opened, shoot
+from pictures import write_class_folders
+from tellapart.data.label_events import Change
+from tellapart.data.reader import hash_file
+from tellapart.studio import jobs
+
+pytestmark = pytest.mark.browser
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+TRAINER = """
+import json, math, os, shutil, sys, time
+from pathlib import Path
+from tellapart.progress import ProgressFile
+first, words = Path(sys.argv[1]), sys.argv[2:]
+if words[0] == "check":
+    out = Path(next(w for w in words if w.startswith("--json=")).removeprefix("--json="))
+    with ProgressFile(Path(os.environ["TELLAPART_PROGRESS"])).track("inspecting", 16) as advance:
+        for _ in range(16):
+            time.sleep(0.15)
+            advance(1)
+    finding = {"kind": "blurred", "severity": "warning", "message": "…", "sample_ids": ["benign/001.png"]}
+    out.write_text(json.dumps({"findings": [finding]}))
+    sys.exit()
+out = Path(next(w for w in words if w.startswith("--out=")).removeprefix("--out="))
+print("mode finetune (as asked)", flush=True)
+progress = ProgressFile(Path(os.environ["TELLAPART_PROGRESS"]))
+for epoch in range(1, 31):
+    with progress.track(f"epoch {epoch}/30", 12) as advance:
+        for _ in range(12):
+            time.sleep(0.02)
+            advance(1)
+    fall, rise = math.exp(-epoch / 8), math.exp(-epoch / 5) / 2
+    loss = {"train_loss": fall, "val_loss": fall + 0.1 + 0.002 * (epoch - 9) ** 2}
+    accuracy = {"train_accuracy": 1 - rise, "val_accuracy": 0.9 - rise, "val_balanced_accuracy": 0.9}
+    pace = {"seconds": 0.25, "images_per_second": 48.0, "learning_rate": 0.001}
+    row = {"epoch": epoch, **loss, **accuracy, **pace}
+    with (out / "history.jsonl").open("a") as file:
+        file.write(json.dumps(row) + chr(10))
+    if (out / "stop").exists():
+        (out / "stop").unlink()
+        break
+shutil.copytree(first, out, dirs_exist_ok=True)
+"""
+
+
+@pytest.fixture
+def studio(trained, tmp_path, monkeypatch):
+    """A studio with one finished run; trainings and checks are played by a script."""
+    data = write_class_folders(tmp_path / "photos", {"benign": 8, "malignant": 8})
+    shutil.copytree(trained.folder, tmp_path / "runs" / "first")
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    program = (sys.executable, str(tmp_path / "trainer.py"), str(tmp_path / "runs" / "first"))
+    monkeypatch.setattr(jobs, "PROGRAM", program)
+    with opened(data, runs=tmp_path / "runs") as studio:
+        yield studio
+        for job in studio.desk.jobs.all():
+            job.process.kill_group()
+
+
+def relabel(desk, sample_id, new):
+    sample = next(sample for sample in desk.given.samples if sample.id == sample_id)
+    change = Change(sample_id, "label", sample.label, new, sample.label, hash_file(sample))
+    desk.journal.write([change], actor="ada")
+
+
+def test_a_training_with_corrected_labels_is_started_followed_stopped_and_compared(studio, window):
+    relabel(studio.desk, "benign/001.png", "malignant")
+    page = window(studio, "/training")
+    expect(page.get_by_role("heading", name="Train with my 1 label change")).to_be_visible()
+    page.get_by_label("Name").fill("second")
+    page.get_by_role("combobox", name="Mode").select_option("finetune")
+    page.get_by_label("Epochs").fill("30")
+    page.get_by_role("button", name="Train", exact=True).press("Enter")
+    run = page.get_by_role("region", name="second")
+    expect(run.locator(".badge")).to_have_text("running")
+    expect(run.get_by_text("Now: epoch")).to_be_visible()
+    expect(run.get_by_text("images/s")).to_be_visible()
+    expect(page.get_by_text("second is under way; one training at a time.")).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    # Only the new run: live curves grow.
+    page.get_by_role("button", name="second").click()
+    expect(page.get_by_role("img", name="loss by epoch")).to_be_visible()
+    page.get_by_text("The epochs as a table").click()
+    shoot(page, "training-live")
+    run.get_by_role("button", name="Stop after this epoch and keep the best").click()
+    expect(run.locator(".badge")).to_have_text("done")
+    job = next(job for job in studio.desk.jobs.all() if job.folder.name == "second")
+    assert job.option("split") == str(studio.desk.runs.resolve() / "first" / "split.csv")
+    page.get_by_label("compare first").check()
+    table = page.locator(".difference table")
+    expect(table.get_by_role("row", name="Accuracy").first).to_contain_text("±0.0 points")
+    assert page.url.endswith("runs=second%2Cfirst")
+    shoot(page, "training", full=True)
+
+
+def test_a_run_stopped_at_once_can_go_on(studio, window):
+    page = window(studio, "/training")
+    page.get_by_label("Name").fill("mine")
+    page.get_by_role("button", name="Train", exact=True).click()
+    run = page.get_by_role("region", name="mine")
+    run.get_by_role("button", name="Stop now").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop now").press("Enter")
+    expect(run.locator(".badge")).to_have_text("stopped")
+    run.get_by_role("button", name="Go on").click()
+    expect(run.locator(".badge")).to_have_text("running")
+
+
+def test_the_check_shows_how_far_it_is_and_what_it_found(studio, window):
+    page = window(studio, "/training")
+    panel = page.locator(".check")
+    panel.get_by_role("button", name="Check now").click()
+    expect(panel.get_by_text("Now: inspecting")).to_be_visible()
+    expect(panel.get_by_text("1 finding (0 errors, 1 warning)")).to_be_visible()
+    relabel(studio.desk, "benign/001.png", "malignant")
+    expect(panel.get_by_text("1 image changed since")).to_be_visible()
+
+
+def test_past_runs_show_their_curves_over_each_other(studio, window):
+    for name in ("first", "other"):
+        if name != "first":
+            shutil.copytree(studio.desk.runs / "first", studio.desk.runs / name)
+        accuracy = {"train_accuracy": 0.9, "val_accuracy": 0.8, "seconds": 1.0, "images_per_second": 9.0}
+        rows = [{"epoch": k, "train_loss": 1 / k, "val_loss": 1 / k, **accuracy} for k in (1, 2, 3)]
+        (studio.desk.runs / name / "run.json").touch()
+        (studio.desk.runs / name / "history.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
+    page = window(studio, "/training?runs=first,other")
+    expect(page.locator(".curves .ta-legend").first).to_contain_text("firstother")
+    expect(page.locator(".difference caption, .difference h2")).to_have_text("first → other")
+
+
+def test_a_read_only_studio_trains_nothing(trained, photos, window, tmp_path):
+    with opened(photos, run=[trained.folder], read_only=True) as studio:
+        page = window(studio, "/training")
+        expect(page.get_by_text("this studio only reads")).to_be_visible()
+        expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+
+
+def test_the_view_is_accessible_and_fits_a_narrow_window(studio, window):
+    page = window(studio, "/training?runs=first")
+    expect(page.get_by_role("region", name="first")).to_be_visible()
+    check_accessible(page)
+    check_reflows(page)

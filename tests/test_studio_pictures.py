@@ -1,0 +1,88 @@
+"""Every view with a real run and check behind it, as the documentation shows it: of synthetic lesions.
+
+``TELLAPART_SCREENSHOTS=docs/studio python -m pytest tests/test_studio_pictures.py`` makes the pictures anew.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from browser import check_accessible, check_reflows, opened, shoot
+from tellapart.cli.app import run as tellapart
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("TELLAPART_SCREENSHOTS"),
+        reason="TELLAPART_SCREENSHOTS names no folder for the pictures of the documentation",
+    ),
+]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+SIZE = {"width": 1280, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """A folder with `tellapart demo`'s images and run, and what a check of them found."""
+    from tellapart.demo import run_demo
+
+    folder = tmp_path_factory.mktemp("pictures")
+    run_demo(folder / "demo", n_lesions=120, difficulty=0.6, image_size=64)
+    manifest = folder / "demo" / "images" / "manifest.csv"
+    assert tellapart(["check", str(manifest), "--json", str(folder / "findings.json")]) == 0
+    return folder
+
+
+@pytest.fixture
+def studio(demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("TELLAPART_JOURNAL", str(tmp_path / "labels.sqlite"))
+    choices = {"findings": demo / "findings.json", "examples": tmp_path / "examples"}
+    with opened(demo / "demo" / "run", **choices) as studio:
+        yield studio
+
+
+def relabel_some(page) -> None:
+    page.goto(page.url.replace("/history", "/review"))
+    for key in ("a", "k", "k", "x", "f"):
+        expect(page.locator("main img").first).to_be_visible()
+        page.keyboard.press(key)
+        page.wait_for_timeout(700)
+    page.get_by_role("link", name="History").click()
+    expect(page.locator("main")).to_contain_text("ada")
+
+
+def try_one(page, image: Path) -> None:
+    page.locator("input[type=file]").set_input_files(image)
+    expect(page.locator(".said").first).to_be_visible(timeout=30_000)
+
+
+@pytest.mark.parametrize(
+    ("view", "seen"),
+    [
+        ("grid", ".cell img"),
+        ("review", "main img"),
+        ("duplicates", ".cluster img"),
+        ("augment", "main img"),
+        ("training", "table"),
+        ("results", ".confusion"),
+        ("threshold", ".ta-plot"),
+        ("try", "main"),
+        ("history", "main"),
+    ],
+)
+def test_a_view_with_everything_in_it(studio, window, demo, view, seen):
+    page = window(studio, f"/{view}", viewport=SIZE)
+    if view == "history":
+        relabel_some(page)
+    if view == "try":
+        try_one(page, sorted((demo / "demo" / "images" / "malignant").glob("*.jpg"))[5])
+    expect(page.locator(seen).first).to_be_visible(timeout=60_000)
+    page.wait_for_load_state("networkidle") if view == "grid" else page.wait_for_timeout(500)
+    shoot(page, view)
+    check_accessible(page)
+    check_reflows(page)

@@ -1,0 +1,167 @@
+"""The shelf finds runs, reads what they stored, and notices when they change; it needs no torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pictures import write_class_folders
+from stored_runs import predictions_of, write_run
+from tellapart.data.corrections import as_given
+from tellapart.data.journal import Journal
+from tellapart.errors import ConfigError, DataError
+from tellapart.evaluation.tables import write_predictions
+from tellapart.records import Threshold
+from tellapart.studio.desk import Desk
+from tellapart.studio.shelf import Shelf, attach_runs
+
+ANSWERS = [
+    ("benign/000.png", "benign", 0.1),
+    ("benign/001.png", "benign", 0.4),
+    ("malignant/000.png", "malignant", 0.9),
+]
+CAUTIOUS = Threshold(0.3, "malignant", "validation", "sensitivity of 95 %")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    write_run(tmp_path / "runs" / "second", predictions_of(ANSWERS))
+    write_run(tmp_path / "runs" / "first", predictions_of(ANSWERS), threshold=CAUTIOUS)
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "going-on").mkdir()
+    (tmp_path / "runs" / "going-on" / "split.csv").write_text("path,label,split\n")
+    return tmp_path / "runs"
+
+
+def test_runs_are_the_folders_that_hold_one_those_the_user_named_first(runs, tmp_path):
+    named = write_run(tmp_path / "elsewhere" / "mine", predictions_of(ANSWERS))
+    shelf = Shelf(runs, [named, runs / "second", named])
+    assert shelf.names() == ["mine", "second", "first", "going-on"]
+    assert shelf.tested() == ["mine", "second", "first"]
+    assert [shelf.run(name).finished for name in shelf.names()] == [True, True, True, False]
+
+
+def test_runs_of_the_same_name_are_told_apart_by_the_folder_they_lie_in(runs, tmp_path):
+    named = write_run(tmp_path / "elsewhere" / "first", predictions_of(ANSWERS))
+    shelf = Shelf(runs, [named])
+    assert shelf.names() == ["first", "runs/first", "going-on", "second"]
+    assert shelf.run("first").folder == named
+    assert shelf.run("runs/first").folder == runs / "first"
+
+
+def test_a_run_gives_back_what_it_stored(runs):
+    run = Shelf(runs).run("first")
+    np.testing.assert_array_equal(run.predictions.y_prob, predictions_of(ANSWERS).y_prob)
+    assert run.predictions.sample_ids == tuple(sample_id for sample_id, _, _ in ANSWERS)
+    # 0.4 is malignant for the cautious threshold, though not the more probable class.
+    assert run.y_pred.tolist() == [0, 1, 1]
+    assert run.metrics["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert run.threshold == CAUTIOUS
+    assert run.config["test_size"] == 0.2
+    assert run.card is None
+    assert run.validation is None
+
+
+def test_a_run_in_progress_has_nothing_yet(runs):
+    run = Shelf(runs).run("going-on")
+    assert (run.record, run.config, run.metrics, run.predictions, run.y_pred, run.card) == (
+        {},
+        {},
+        *[None] * 4,
+    )
+
+
+def test_the_card_and_the_validation_answers_are_read_if_they_are_there(trained):
+    run = Shelf(trained.folder.parent).run(trained.folder.name)
+    assert run.card.class_names == ("benign", "malignant")
+    assert len(run.predictions) == len(trained.evaluation.predictions)
+    np.testing.assert_array_equal(run.y_pred, trained.evaluation.y_pred)
+
+
+def test_a_run_is_kept_until_one_of_its_files_changes(runs):
+    shelf = Shelf(runs)
+    run = shelf.run("first")
+    assert shelf.run("first") is run
+    write_predictions(runs / "first" / "evaluation" / "predictions.csv", predictions_of(ANSWERS[:2]))
+    assert len(shelf.run("first").predictions) == 2
+    write_run(runs / "third", predictions_of(ANSWERS))
+    assert "third" in shelf.names()
+
+
+def test_an_unknown_name_is_refused_and_never_a_path(runs):
+    with pytest.raises(
+        ConfigError, match=r"no run is called '\.\./runs/first'; known here: first, going-on, second"
+    ):
+        Shelf(runs).run("../runs/first")
+    with pytest.raises(ConfigError, match="known here: none"):
+        Shelf(runs / "nowhere").run("first")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "attribute"),
+    [
+        ("run.json", "{", "record"),
+        ("evaluation/metrics.json", "[]", "metrics"),
+        ("evaluation/predictions.csv", "path,label,predicted,prob_a\nx,a,b,1.0\n", "y_pred"),
+        ("evaluation/predictions.csv", "path\n", "predictions"),
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(runs, file, content, attribute):
+    (runs / "first" / file).write_text(content)
+    with pytest.raises(DataError, match=file):
+        getattr(Shelf(runs).run("first"), attribute)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_class_folders(tmp_path / "photos", {"benign": 2, "malignant": 2})
+
+
+def desk_of(data, runs, run=None):
+    return Desk(data, as_given(data), Journal(data / "labels.sqlite"), "ada", runs, run)
+
+
+def test_a_desk_opens_with_the_predictions_of_its_run(pictures, runs):
+    desk = desk_of(pictures, runs, runs / "first")
+    attach_runs(desk)
+    assert desk.catalog.predictions.name == "first"
+    item = desk.catalog.item(desk.catalog.index("benign/001.png"))
+    assert (item["predicted"], item["p"]) == ("malignant", pytest.approx(0.4))
+
+
+def test_without_a_run_of_its_own_it_takes_the_last_that_knows_these_images(pictures, runs):
+    strangers = [(f"other/{sample_id}", label, p) for sample_id, label, p in ANSWERS]
+    write_run(runs / "other-data", predictions_of(strangers))
+    desk = desk_of(pictures, runs)
+    attach_runs(desk)
+    assert desk.catalog.predictions.name == "first"
+    assert desk_of(pictures, runs / "nowhere").shelf.names() == []
+
+
+def test_a_damaged_run_matters_only_to_those_who_named_it(pictures, runs):
+    (runs / "first" / "evaluation" / "predictions.csv").write_text("nonsense")
+    with pytest.raises(DataError, match=r"predictions.csv has the columns nonsense"):
+        attach_runs(desk_of(pictures, runs, runs / "first"))
+    desk = desk_of(pictures, runs)
+    attach_runs(desk)
+    assert desk.catalog.predictions.name == "second"
+
+
+def test_opening_needs_no_torch_and_no_scikit_learn(pictures, runs):
+    code = f"""
+import sys
+from pathlib import Path
+from tellapart.data.corrections import as_given
+from tellapart.data.journal import Journal
+from tellapart.studio.desk import Desk
+from tellapart.studio.shelf import attach_runs
+import tellapart.studio.results
+photos = Path({str(pictures)!r})
+desk = Desk(photos, as_given(photos), Journal(photos / "labels.sqlite"), "ada", Path({str(runs)!r}))
+attach_runs(desk)
+assert desk.catalog.predictions is not None
+print(sorted({{"torch", "sklearn", "scipy", "matplotlib", "onnxruntime"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
