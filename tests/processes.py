@@ -62,11 +62,6 @@ def serving(log: Path, *arguments: object) -> Iterator[Served]:
         process.stdout.close()
 
 
-def hear_interrupts() -> None:
-    """Run it in a child before its program: a shell's background jobs, and all below them, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def eventually(condition: Callable[[], object], timeout_s: float = 30) -> float:
     """Wait until something holds; return after how many seconds it did."""
     started = time.monotonic()

@@ -16,7 +16,6 @@ from PIL import Image
 import tellapart as ta
 from isic_archive import PASSING, path_of, serving
 from isic_images import find, make_images
-from processes import hear_interrupts
 from tellapart.cli.app import run
 from tellapart.cli.fetch import _bytes
 
@@ -181,7 +180,6 @@ def start(archive, out, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=hear_interrupts,
     )
 
 

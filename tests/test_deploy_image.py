@@ -44,6 +44,7 @@ class Image:
         self.context, self.root = context, root
         self.environment = {**os.environ, "PATH": f"{root / 'python/bin'}:/usr/bin:/bin"}
         self.environment.pop("PYTHONPATH", None)
+        self.environment["PIP_NO_COMPILE"] = "1"  # half of the time, for a service that starts three times
         self.build_args = build_args
         self.told: dict[str, str] = {}
 

@@ -54,8 +54,15 @@ def events_of(deployment: ta.Deployment) -> list[str]:
 def workers_of(deployment: ta.Deployment) -> list[psutil.Process]:
     """Its processes that run the model."""
     children = psutil.Process(deployment.record.pid).children()
-    alive = [child for child in children if child.status() != "zombie"]
-    return [child for child in alive if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in children if "spawn_main" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """What it runs; nothing if it has ended meanwhile."""
+    try:
+        return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def test_it_answers_as_the_model_does(lesions, trained, photos):
@@ -119,6 +126,7 @@ def test_a_killed_supervisor_is_told_as_gone_and_leaves_nothing_behind(lesions, 
 def test_it_can_be_started_again_at_once(lesions, photos):
     """The workers of a killed supervisor answer what they have begun, and hold the port meanwhile."""
     os.kill(lesions.record.pid, signal.SIGKILL)
+    eventually(lambda: lesions.status().state not in ("ready", "not ready"))  # it dies a moment later
     lesions.start()
     assert lesions.score(photos / "benign" / "000.png").label == "benign"
 

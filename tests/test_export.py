@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import onnx
@@ -32,6 +33,20 @@ FAMILIES = {
     "vgg11": 32,
     "vit_b_32": None,
 }
+
+ALWAYS = {
+    "alexnet",
+    "efficientnet_lite0",
+    "mobilenet_v3_small",
+    "resnet18",
+    "squeezenet1_1",
+    "timm:test_convnext",
+    "timm:test_vit",
+}
+LONG = pytest.mark.skipif(
+    not os.environ.get("TELLAPART_ALL_NETWORKS"),
+    reason="two minutes more: set TELLAPART_ALL_NETWORKS=1 for every family",
+)
 
 # Images this small are computed sooner than threads can be woken.
 torch.set_num_threads(1)
@@ -175,7 +190,9 @@ def test_what_onnx_cannot_express_is_one_clear_error(network):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [name if name in ALWAYS else pytest.param(name, marks=LONG) for name in FAMILIES]
+)
 def test_every_family_exports_with_a_free_batch_size(tmp_path, name):
     network = shaken(create_network(name, weights="none", n_classes=3, image_size=FAMILIES[name]))
     head = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()

@@ -19,7 +19,6 @@ from PIL import Image
 
 from image_host import ImageHost, after, answers, breaks_off, hosting
 from pictures import class_picture, encode, solid
-from processes import hear_interrupts
 from tellapart.errors import DataError, UnreadableImage
 from tellapart.sources import download, transfer
 from tellapart.sources.candidate import Candidate
@@ -436,7 +435,7 @@ with Session(allow_private=True, connections=4) as session, Collection(out, {}) 
 
 def child(host: ImageHost, out: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, host.url, str(out), str(len(PICTURES))]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def wait_for(what, timeout_s: float = 20) -> None:
