@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-check"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
+# Named, so that their process need not read in all the others.
+RAY_TESTS = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "tests").glob("test_*.py")
+    if "mark.ray" in path.read_text(encoding="utf-8")
+)
 CHECKS = (
     ("format", "-m ruff format --check ."),
     ("lint", "-m ruff check ."),
@@ -25,7 +31,7 @@ CHECKS = (
     # A third process uses what the others leave idle while they wait for servers and browsers.
     ("tests", "-m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not ray' --durations=10"),
     # A cluster wants the cores for itself.
-    ("tests on Ray", "-m pytest -m ray --durations=5"),
+    ("tests on Ray", "-m pytest -m ray --durations=5 " + " ".join(RAY_TESTS)),
 )
 
 
@@ -48,13 +54,13 @@ def make_environment() -> None:
         shutil.rmtree(ENVIRONMENT)
     venv.create(ENVIRONMENT, with_pip=True)
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    subprocess.run([*pip, "--upgrade", "pip"], check=True)
-    subprocess.run(
-        [*pip, "--editable", ".[train,parquet,tensorboard,ray]", "--group", "test", "--group", "lint"],
-        cwd=ROOT,
-        check=True,
-    )
-    # On all cores; pip would use one. Some packages hold files for other versions of Python: not checked.
+    subprocess.run([*pip, "--upgrade", "pip", "uv"], check=True)
+    wants = ["--editable", ".[train,parquet,tensorboard,ray]", "--group", "test", "--group", "lint"]
+    # Seven times as fast as pip, but not told by pip's own settings where packages are to be found.
+    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
+    if subprocess.run([*uv, *wants], cwd=ROOT).returncode:
+        subprocess.run([*pip, *wants], cwd=ROOT, check=True)
+    # On all cores. Some packages hold files for other versions of Python: not checked.
     subprocess.run(
         [str(PYTHON), "-m", "compileall", "-q", "-q", "-j", "0", str(ENVIRONMENT / "lib")], check=False
     )

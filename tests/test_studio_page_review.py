@@ -49,6 +49,7 @@ def test_backspace_takes_back_and_goes_back(studio, window):
     page = window(studio, "/review")
     expect(heading(page)).to_be_visible()
     page.keyboard.press("a")
+    expect(page.locator("figcaption .path")).to_have_text("train/benign/001.jpg")
     page.keyboard.press("s")
     expect(page.locator("figcaption .path")).to_have_text("train/malignant/002.jpg")
     page.keyboard.press("Backspace")  # the skip wrote nothing
