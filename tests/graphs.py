@@ -1,5 +1,6 @@
 """Models made for tests: one whose answers can be worked out by hand, and other versions of a bundle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -39,3 +40,11 @@ def write_version(folder: Path, version: str = "another version") -> str:
     (folder / "model.json").unlink()
     onnx.save(graph, bundle.model_path)
     return Bundle.write(folder, bundle.card, readme="").model_sha256[:12]
+
+
+def leave_to_a_person(folder: Path, low: float = 0.0, high: float = 1.0) -> None:
+    """Give a bundle's threshold a band in which a person decides."""
+    bundle = Bundle.load(folder)
+    assert bundle.card.threshold is not None
+    threshold = replace(bundle.card.threshold, band=(low, high))
+    bundle.described(replace(bundle.card, threshold=threshold), readme="")

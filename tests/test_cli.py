@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from graphs import leave_to_a_person
 from pictures import write_class_folders
 from tellapart.cli.app import run
 from tellapart.cli.train import _rates
@@ -46,6 +48,20 @@ def test_predict_in_three_formats(trained, photos, capsys):
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["predicted"] for row in rows] == ["benign", "malignant"]
     assert float(rows[0]["prob_benign"]) > 0.5
+    assert [row["abstained"] for row in rows] == ["false", "false"]
+
+
+def test_predict_says_where_a_person_is_to_decide(trained, photos, capsys, tmp_path):
+    copy = shutil.copytree(trained.folder / "model", tmp_path / "copy")
+    leave_to_a_person(copy)
+    images = [str(photos / "benign" / name) for name in ("000.png", "broken.jpg")]
+    assert run(["predict", str(copy), images[0]]) == 0
+    assert "(a person is to decide)" in capsys.readouterr().out
+    assert run(["predict", str(copy), *images, "--format", "json"]) == 1
+    assert [item.get("abstained") for item in json.loads(capsys.readouterr().out)] == [True, None]
+    assert run(["predict", str(copy), *images, "--format", "csv"]) == 1
+    good, bad = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (good["abstained"], bad["abstained"], bad["prob_benign"]) == ("true", "", "")
 
 
 def test_predict_takes_folders_and_a_list(trained, photos, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from graphs import write_version
+from graphs import leave_to_a_person, write_version
 from pictures import write_class_folders
 from tellapart.cli.app import run
 from tellapart.deploy.batch import predict_files
@@ -46,6 +46,7 @@ def test_the_answers_are_those_of_predict(trained, folder, answered):
     got = [[row[f"prob_{name}"] for name in expected.class_names] for row in good]
     np.testing.assert_allclose(got, expected.y_prob, atol=1e-6)
     (bad,) = [row for row in rows if row["error"] is not None]
+    assert {row["abstained"] for row in rows} == {False}
     assert n_errors == 1
     assert bad["path"].endswith("broken.png")
     assert "not an image" in bad["error"]
@@ -67,6 +68,13 @@ def test_it_goes_on_where_it_was_interrupted(trained, folder, answered, tmp_path
 def test_answers_of_another_model_are_not_mixed_in(trained, folder, answered, tmp_path):
     copy = shutil.copytree(trained.folder / "model", tmp_path / "other")
     write_version(copy)
+    with pytest.raises(ConfigError, match="answers of another model"):
+        predict_files(copy, sorted(folder.rglob("*.png")), answered[0])
+
+
+def test_nor_are_answers_by_another_threshold(trained, folder, answered, tmp_path):
+    copy = shutil.copytree(trained.folder / "model", tmp_path / "other")
+    leave_to_a_person(copy)
     with pytest.raises(ConfigError, match="answers of another model"):
         predict_files(copy, sorted(folder.rglob("*.png")), answered[0])
 

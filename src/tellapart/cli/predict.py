@@ -128,7 +128,7 @@ class _Json:
 
 
 class _Csv:
-    """The columns of predictions.csv, without the true label."""
+    """The columns of predictions.csv without the true label; last, whether a person is to decide."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = class_names
@@ -136,12 +136,16 @@ class _Csv:
 
     def start(self) -> None:
         """Print the header."""
-        self.writer.writerow(["path", "predicted", "error", *(f"prob_{name}" for name in self.class_names)])
+        probabilities = (f"prob_{name}" for name in self.class_names)
+        self.writer.writerow(["path", "predicted", "error", *probabilities, "abstained"])
 
     def row(self, answer: "Answer") -> None:
         """Print one line."""
-        probabilities = [""] * len(self.class_names) if answer.y_prob is None else answer.y_prob.tolist()
-        self.writer.writerow([answer.source, answer.label or "", answer.reason or "", *probabilities])
+        if answer.y_prob is None:
+            values = [""] * (len(self.class_names) + 1)
+        else:
+            values = [*answer.y_prob.tolist(), str(answer.abstained).lower()]
+        self.writer.writerow([answer.source, answer.label or "", answer.reason or "", *values])
 
     def end(self) -> None:
         """Print nothing."""

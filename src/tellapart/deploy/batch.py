@@ -4,6 +4,7 @@ Every node must see the images under the same paths. Answers are written in part
 so that an interrupted command goes on where it stopped when it is given again.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def predict_files(
         Images.
     out
         Folder of the answers, ``part-00000.parquet`` and so on, with the columns ``path``, ``predicted``,
-        ``error`` and ``prob_CLASS``; paths that stand in it already are not asked again.
+        ``error``, ``prob_CLASS`` and ``abstained``; paths that stand in it already are not asked again.
     address
         Of the cluster; None starts Ray on this machine for as long as it takes.
 
@@ -69,13 +70,14 @@ def predict_files(
     except ImportError as exc:
         raise MissingExtra("predict --ray needs pyarrow: pip install 'tellapart[ray]'") from exc
     bundle = Bundle.load(model)
-    version = bundle.model_sha256[:12]
+    files = {name: (bundle.folder / name).read_bytes() for name in (MODEL_FILE, CARD_FILE)}
+    # Of the card too: another threshold gives other answers.
+    version = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
     out.mkdir(parents=True, exist_ok=True)
     n_parts, answered, n_errors = _answered(out, version)
     left = [path for path in (os.fspath(path.absolute()) for path in paths) if path not in answered]
     if not left:
         return n_errors
-    files = {name: (bundle.folder / name).read_bytes() for name in (MODEL_FILE, CARD_FILE)}
     with connected(address or LOCAL), progress.track("predicting", len(left)) as advance:
         for number, start in enumerate(range(0, len(left), part_size), n_parts):
             rows = _on_cluster(left[start : start + part_size], files)
@@ -152,4 +154,5 @@ class _Scorer:
             "predicted": np.array([a.label for a in answers], dtype=object),
             "error": np.array([a.reason for a in answers], dtype=object),
             **columns,
+            "abstained": np.array([a.abstained for a in answers]),
         }
