@@ -112,8 +112,8 @@ function confusion({ metrics, run, labels, corrected }, context) {
         n ? h("button", { type: "button", "aria-label": `${told}; show them`, title: told, "data-key": `cell ${i} ${j}`, click: () => open(names[i], names[j]) }, shown) : h("span", {}, shown));
     }));
   };
-  return h("div", {}, h("h2", { id: "matrix" }, "Confusion matrix"),
-    scrolling("Confusion matrix", h("table", { class: "confusion", "aria-labelledby": "matrix", keydown: moveAmongCells },
+  return h("div", {}, h("h2", {}, "Confusion matrix"),
+    scrolling("Confusion matrix", h("table", { class: "confusion", "aria-label": "Confusion matrix", keydown: moveAmongCells },
       h("thead", {}, h("tr", {}, h("td", {}, h("small", {}, "predicted →"), h("small", {}, "label ↓")), names.map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, metrics.confusion_matrix.map(row)))),
     h("p", { class: "quiet" }, "Rows are the labels, columns the predictions; shade and percentage are shares of the row; right answers are outlined. Choose a number to see its images."));
@@ -243,7 +243,7 @@ async function comparison(state, context, current) {
   const [first, second, outcome] = [state.get("with"), current(), state.get("outcome")];
   if (!first || first === second) return [];
   const told = await context.ask("compare", { first, second });
-  const heading = h("h2", { id: "compared" }, `${second} compared with ${first}`);
+  const compared = `${second} compared with ${first}`, heading = h("h2", {}, compared);
   if (!told.n) return [heading, h("p", { class: "note" }, "No image was tested by both runs, so that they cannot be compared image by image. Train both with the same test set (a split in the data, or the same seed and test size).")];
   const { difference: { value: gain, ci95 }, accuracy, p_value: p, counts } = told;
   const points = (v) => `${v < 0 ? "−" : "+"}${Math.abs(100 * v).toFixed(1)}`;
@@ -255,7 +255,7 @@ async function comparison(state, context, current) {
       ci95 && ci95[0] <= 0 && ci95[1] >= 0 ? "Chance alone could explain it." : "Chance alone hardly explains it."),
     !told.independent && h("p", { class: "note" }, "Several images come from one group, so that the test’s p is too small; the interval takes the groups into account."),
     told.relabelled > 0 && h("p", { class: "quiet" }, `Both are judged by the labels in force; ${images(told.relabelled)} ${told.relabelled === 1 ? "has" : "have"} another one than when a run was made.`),
-    h("table", { class: "confusion paired", "aria-labelledby": "compared" },
+    h("table", { class: "confusion paired", "aria-label": compared },
       h("thead", {}, h("tr", {}, h("td"), h("th", { scope: "col" }, `${second} right`), h("th", { scope: "col" }, "wrong"))),
       h("tbody", {}, h("tr", {}, h("th", { scope: "row" }, `${first} right`), choice("both right"), choice("broken")), h("tr", {}, h("th", { scope: "row" }, "wrong"), choice("fixed"), choice("both wrong")))),
     outcome in OUTCOMES && await strip(context, second, (start) => context.ask("outcomes", { first, second, outcome, start, count: PAGE }), "None."),
