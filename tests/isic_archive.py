@@ -1,7 +1,7 @@
 """A stand-in of the ISIC Archive: its API version 2, its store of files, and what can go wrong.
 
-`python tests/isic_archive.py` serves it on port 8000, where the official client looks for a server in
-development; `test_isic_archive.py` holds it to that client.
+`python tests/isic_archive.py` serves it on port 8000, where the official client (`isic --dev`) looks for a
+server in development; `test_isic_archive.py` holds it to that client.
 """
 
 import argparse
