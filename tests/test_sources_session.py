@@ -208,6 +208,42 @@ def test_retry_after_is_honoured_by_every_thread(host, session):
     assert len(host.asked) == 3
 
 
+def test_a_pause_is_not_shortened_by_a_later_failure_that_names_none(host, session):
+    host.always[PATH] = OK
+    host.twists[PATH].append(answers(b"", 429, Retry_After="1"))
+    paused = threading.Thread(target=session.get_json, args=(host.url + PATH,))
+
+    def fails_when_the_pause_has_begun(right):
+        paused.start()
+        return after(0.3)(answers(b"", 503)(right))
+
+    host.twists["/other"].extend([fails_when_the_pause_has_begun, OK])
+    started = time.monotonic()
+    session.get_json(f"{host.url}/other")
+    assert time.monotonic() - started >= 1
+    paused.join()
+    assert len(host.asked) == 4
+
+
+def test_the_pause_is_that_of_the_server_that_a_redirect_leads_to(host):
+    host.twists["/image"].extend([answers(b"", 429, Retry_After="1"), answers(b"pixels")])
+    port = host.url.rsplit(":")[-1]
+    host.always["/list"] = answers(b"", 302, Location=f"http://store.example:{port}/image")
+    host.always["/page"] = OK
+    names = resolver(list_example="127.0.0.1", store_example="127.0.0.1")
+    with Session(allow_private=True, resolver=names, first_pause_s=0.001) as session:
+        loading = threading.Thread(target=session.get_bytes, args=(f"http://list.example:{port}/list",))
+        started = time.monotonic()
+        loading.start()
+        while "/image" not in host.paths():
+            time.sleep(0.01)
+        session.get_json(f"http://list.example:{port}/page")  # nobody asked us to spare this one
+        assert time.monotonic() - started < 0.9
+        loading.join()
+        assert time.monotonic() - started >= 1
+    assert host.paths().count("/image") == 2
+
+
 def test_a_server_that_asks_for_too_much_time_is_given_up(host, session):
     host.always[PATH] = answers(b"", 429, Retry_After="3600")
     with pytest.raises(Unavailable, match="asks to wait 3600 s"):

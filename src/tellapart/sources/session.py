@@ -110,12 +110,14 @@ class Session:
         self._attempts, self._first_pause_s = attempts, first_pause_s
         self._stopped = threading.Event()
         self._not_before_s: defaultdict[str, float] = defaultdict(float)  # host -> time.monotonic()
+        self._lock = threading.Lock()
         self._http = httpx2.Client(
             transport=CheckedTransport(CheckedNetwork(allow_private, resolver), connections),
             headers={"User-Agent": f"tellapart/{tellapart.__version__} (image classification; httpx2)"},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0), pool=None),
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
+            event_hooks={"request": [self._wait_for_turn]},  # before each hop of a redirect
             trust_env=False,  # a proxy would look names up again
         )
 
@@ -202,7 +204,6 @@ class Session:
             address = httpx2.URL(url)
             if params:
                 address = address.copy_merge_params(dict(params))
-            self._wait_for_turn(address.host)
             with self._http.stream("GET", address, headers=dict(headers or {})) as response:
                 if response.status_code not in _OK:
                     self._refuse(response)
@@ -226,7 +227,7 @@ class Session:
         if after_s > 0:
             message += f", and asks to wait {after_s:.0f} s"
         if after_s <= LONGEST_WAIT_S:
-            self._not_before_s[host] = time.monotonic() + after_s
+            self._ask_not_before(host, time.monotonic() + after_s)
         raise TryAgain(message, after_s=after_s)
 
     def _broken(self, host: str, exc: Exception) -> FetchError:
@@ -264,9 +265,14 @@ class Session:
                 bound_s = min(LONGEST_PAUSE_S, self._first_pause_s * 2 ** (failures - 1))
                 self._pause(random.uniform(0, bound_s))
 
-    def _wait_for_turn(self, host: str) -> None:
+    def _ask_not_before(self, host: str, time_s: float) -> None:
+        """Have all threads leave a host alone until then, or longer if it asked for that before."""
+        with self._lock:
+            self._not_before_s[host] = max(self._not_before_s[host], time_s)
+
+    def _wait_for_turn(self, request: httpx2.Request) -> None:
         """Wait as long as the host asked any of our threads to."""
-        self._pause(self._not_before_s[host] - time.monotonic())
+        self._pause(self._not_before_s[request.url.host] - time.monotonic())
 
     def _pause(self, seconds: float) -> None:
         if self._stopped.is_set() or (seconds > 0 and self._stopped.wait(seconds)):
