@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from browser import check_accessible, check_reflows, opened, shoot
+from desks import ask
 from pictures import write_class_folders
 from tellapart.data.label_events import Change
 from tellapart.data.reader import hash_file
@@ -101,6 +102,34 @@ def test_a_training_with_corrected_labels_is_started_followed_stopped_and_compar
     shoot(page, "training", full=True)
 
 
+def test_the_newest_run_is_shown_and_one_always_stays_shown(studio, window):
+    """Without an address; the box of the only run shown cannot be unticked, and a hint tells of comparing."""
+    shutil.copytree(studio.desk.runs / "first", studio.desk.runs / "newer")
+    (studio.desk.runs / "newer" / "run.json").touch()
+    page = window(studio, "/training")
+    expect(page.get_by_role("region", name="newer")).to_be_visible()
+    expect(page.get_by_role("region", name="first")).to_have_count(0)
+    expect(page.get_by_text("Tick two runs to compare them")).to_be_visible()
+    box = page.get_by_role("checkbox", name="compare newer")
+    box.press("Space")
+    expect(box).to_be_checked()
+    expect(page.get_by_role("region", name="newer")).to_be_visible()
+    page.get_by_role("checkbox", name="compare first").press("Space")
+    expect(page.get_by_role("region", name="first")).to_be_visible()
+    expect(page.get_by_text("Tick two runs to compare them")).to_have_count(0)
+    box.press("Space")
+    expect(page.get_by_role("region", name="newer")).to_have_count(0)
+
+
+def test_a_run_that_was_just_started_is_shown_at_once(studio, window):
+    page = window(studio, "/training")
+    page.get_by_role("combobox", name="Settings of").select_option("the defaults")
+    page.get_by_label("Name").fill("afresh")
+    page.get_by_role("button", name="Train", exact=True).press("Enter")
+    expect(page.get_by_role("region", name="afresh")).to_be_visible(timeout=2000)
+    expect(page.get_by_role("region", name="first")).to_have_count(0)
+
+
 def test_a_run_stopped_at_once_can_go_on(studio, window):
     page = window(studio, "/training")
     page.get_by_label("Name").fill("mine")
@@ -143,6 +172,21 @@ def test_a_read_only_studio_trains_nothing(trained, photos, window, tmp_path):
         page = window(studio, "/training")
         expect(page.get_by_text("this studio only reads")).to_be_visible()
         expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+
+
+def test_who_may_only_read_is_offered_no_button_that_would_be_refused(studio, open_studio, window):
+    """A training and a check are under way in a studio of somebody else."""
+    ask(studio.desk, "train_start", name="theirs", mode="finetune")
+    ask(studio.desk, "check_start")
+    reading = open_studio(studio.desk.data, runs=studio.desk.runs, read_only=True)
+    page = window(reading, "/training?runs=theirs")
+    run = page.get_by_role("region", name="theirs")
+    expect(run.get_by_text("Now: epoch")).to_be_visible()
+    expect(page.locator(".check").get_by_text("Now: inspecting")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    ask(studio.desk, "train_stop", run="theirs")
+    expect(run.locator(".badge")).to_have_text("stopped")
+    expect(run.get_by_role("button", name="Go on")).to_have_count(0)
 
 
 def test_the_view_is_accessible_and_fits_a_narrow_window(studio, window):

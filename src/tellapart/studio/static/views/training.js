@@ -73,7 +73,7 @@ const factsOf = ({ n, n_test: tested, seconds, seed, corrections, accuracy }) =>
 
 /** One run: what it does or did, its buttons and its log; `update` is told each new history, and its row of the list. */
 function runPanel(context, name, refresh) {
-  const { ask, go } = context;
+  const { ask, go } = context, write = !context.overview.read_only;
   const act = (operation, values) => async () => { await ask(operation, values); refresh(); };
   const cancel = async () => (await confirmDialog(`Stop ${name} now? Nothing of the epoch under way is kept; it can go on later.`, { yes: "Stop now", no: "Let it run" })) && act("train_stop", { run: name })();
   const button = (text, sign, click, primary) => h("button", { type: "button", class: `button ${primary ? "primary" : ""}`, click }, icon(sign), text);
@@ -87,7 +87,8 @@ function runPanel(context, name, refresh) {
   const update = (history, row, only) => {
     const { state } = history;
     head.replaceChildren(name, " ", badge(state));
-    const shown = { keep: state === "running" && history.epochs > 0 && !history.stopping, cancel: state === "running", resume: ["stopped", "failed"].includes(state) && history.command, results: state === "done", tryIt: state === "done" };
+    const under = state === "running" && write, again = ["stopped", "failed"].includes(state) && history.command && write;
+    const shown = { keep: under && history.epochs > 0 && !history.stopping, cancel: under, resume: again, results: state === "done", tryIt: state === "done" };
     for (const [key, each] of Object.entries(buttons)) each.hidden = !shown[key];
     clear(body).append(...[history.error && h("p", { class: "note", role: "alert" }, icon("warning"), " ", history.error), history.stopping && state === "running" && h("p", { class: "note" }, "It ends after this epoch; the best one is then tested and kept."),
       factsOf(row), ...stagesOf(history), only && curves([history])].filter(Boolean));
@@ -157,7 +158,7 @@ function checkPanel({ ask, go, overview }, refresh) {
     text.textContent = at ? `Checked ${day(at)}: ${n ? `${plural(n, "finding")} (${plural(counts.error, "error")}, ${plural(counts.warning, "warning")})` : "nothing found"}${changed ? `; ${plural(changed, "image")} changed since` : ""}.` : "Looks for suspected labels, copies, leaks, shortcuts and bad files, in the background.";
     clear(body).append(...[error && h("p", { class: "note", role: "alert" }, icon("warning"), " ", error), ...stagesOf(found)].filter(Boolean));
     check.hidden = state === "running" || overview.read_only;
-    stop.hidden = state !== "running";
+    stop.hidden = state !== "running" || overview.read_only;
     see.hidden = !n;
   };
   check.addEventListener("click", async () => { update(await ask("check_start")); refresh(); });
@@ -172,12 +173,18 @@ export async function mount(root, context) {
   const histories = new Map(), panels = new Map();
   const [list, detail, extra] = [h("div", { class: "scroll", tabindex: 0 }), h("div", { class: "detail" }), h("div", {})];
   let listing, timer, ended = false, compared = "";
+  /** The runs that are shown: those of the address, else the newest. */
   const chosen = () => {
     const asked = (state.get().get("runs") ?? "").split(",").filter(Boolean), names = listing.runs.map(({ name }) => name);
-    return asked.filter((name) => names.includes(name)).slice(0, STYLES.length);
+    const found = asked.filter((name) => names.includes(name)).slice(0, STYLES.length);
+    return found.length ? found : names.slice(0, 1);
   };
   const choose = (names) => state.set({ runs: names }, { push: true });
-  const form = startForm(context, (job, before) => { choose([before, job.name].filter(Boolean)); announce(`${job.name} has started`); });
+  const form = startForm(context, async (job, before) => {
+    announce(`${job.name} has started`);
+    await refresh(); // or the new run would not be known yet, and another be shown
+    choose([before, job.name].filter(Boolean));
+  });
   const check = checkPanel(context, () => refresh());
   clear(root).append(h("h1", {}, "Training"), h("div", { class: "training" }, h("div", {}, h("section", { class: "panel" }, list), form.node, check.node), h("div", {}, detail, extra)));
 
@@ -185,7 +192,11 @@ export async function mount(root, context) {
     const selected = chosen(), focused = document.activeElement?.dataset?.run;
     const row = (run) => h("tr", { "aria-selected": selected.includes(run.name) ? "true" : null },
       h("td", {}, h("label", { class: "check" }, h("input", { type: "checkbox", checked: selected.includes(run.name), "aria-label": `compare ${run.name}`,
-        change: ({ target }) => choose(target.checked ? [...chosen(), run.name] : chosen().filter((name) => name !== run.name)) }))),
+        change: ({ target }) => {
+          const others = chosen().filter((name) => name !== run.name), on = target.checked || !others.length; // one is always shown
+          target.checked = on;
+          choose(on ? [...others, run.name] : others);
+        } }))),
       h("th", { scope: "row" }, h("button", { type: "button", class: "link", "data-run": run.name, click: () => choose([run.name]) }, run.name), h("small", {}, day(run.when))),
       h("td", {}, badge(run.state), run.corrections && h("small", {}, plural(run.corrections.relabelled + run.corrections.excluded, "label change"))),
       h("td", {}, run.mode ?? "", h("small", {}, run.backbone ?? "")),
@@ -222,7 +233,7 @@ export async function mount(root, context) {
       extra.replaceChildren(...[table, curves(names.map((name) => histories.get(name)))].filter(Boolean));
     }
     compared = now;
-    if (!names.length) extra.replaceChildren(h("p", { class: "quiet" }, listing.runs.length ? "Choose a run to see how it went, or tick two to compare them: the older one is “before”." : ""));
+    if (names.length === 1 && listing.runs.length > 1) extra.replaceChildren(h("p", { class: "quiet" }, "Tick two runs to compare them: the older one is “before”."));
   }
 
   async function refresh() {
