@@ -171,6 +171,12 @@ def test_a_conflict_says_what_stands_there_now(studio):
     assert clash == {"i": i, "field": "label", "found": "dog", "wanted": "fox", "by": "ada"}
 
 
+def test_a_list_that_is_not_known_is_a_conflict_over_no_image(studio):
+    answer = studio.ask("positions", list="of another studio", first=0, last=1)
+    assert (answer.status_code, answer.json()["clashes"]) == (409, [])
+    assert "load it again" in answer.json()["error"]
+
+
 def test_what_only_reads_writes_nothing(folder, operation):
     operation(lambda desk, arguments: {}, writes=True)
     with opened(folder, read_only=True) as studio, httpx2.Client(base_url=studio.url) as client:

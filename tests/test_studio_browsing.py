@@ -7,7 +7,7 @@ import pytest
 from pictures import solid, write_class_folders
 from tellapart.data.corrections import as_given
 from tellapart.data.journal import Journal, journal_path
-from tellapart.errors import ConfigError
+from tellapart.errors import ConfigError, StaleList
 from tellapart.studio.desk import Desk
 from tellapart.studio.operations import perform
 from tellapart.studio.shelf import attach_runs
@@ -38,6 +38,11 @@ def relabel(desk, i, new):
 
 def numbers(answer):
     return [item["i"] for item in answer["items"]]
+
+
+def stamp(desk, **query):
+    """That of the list which a grid shows."""
+    return perform(desk, "items", query)["list"]
 
 
 def test_overview(desk, folder):
@@ -89,11 +94,35 @@ def test_facets(desk):
 
 def test_positions_tell_what_a_bulk_change_sees(desk):
     relabel(desk, 1, "malignant")
-    told = perform(desk, "positions", {"first": 1, "last": 3})
+    told = perform(desk, "positions", {"first": 1, "last": 3, "list": stamp(desk)})
     assert told["items"] == [1, 2, 3]
     assert told["label"] == ["malignant", "benign", "malignant"]
     assert (told["excluded"], told["flagged"]) == ([], [])
-    assert perform(desk, "positions", {"label": "benign"})["items"] == [0, 2]
+    benign = {"label": "benign"}
+    assert perform(desk, "positions", {**benign, "list": stamp(desk, **benign)})["items"] == [0, 2]
+
+
+def test_places_are_those_of_the_list_that_was_shown_however_much_is_relabelled_and_counted(desk):
+    benign = {"label": "benign"}
+    shown = stamp(desk, **benign)
+    for k in range(8):
+        relabel(desk, 0, ("malignant", "benign")[k % 2])
+        relabel(desk, 1, "malignant")
+        perform(desk, "queue", {})
+        perform(desk, "clusters", {})
+        relabel(desk, 1, "benign")
+    relabel(desk, 0, "malignant")
+    assert numbers(perform(desk, "items", benign)) == [1, 2]
+    assert perform(desk, "positions", {**benign, "list": shown, "first": 1})["items"] == [1, 2]
+
+
+def test_places_in_a_list_that_is_not_known_are_refused(desk):
+    with pytest.raises(StaleList, match="load it again"):
+        perform(desk, "positions", {"list": "of another studio"})
+    with pytest.raises(StaleList):
+        perform(desk, "positions", {"label": "benign", "list": stamp(desk)})
+    with pytest.raises(ConfigError, match="'list' is missing"):
+        perform(desk, "positions", {})
 
 
 def test_all_about_one_image(desk, folder):

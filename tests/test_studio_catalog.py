@@ -145,7 +145,7 @@ def test_a_journal_that_was_tampered_with_is_refused(folder, catalog):
 def test_only_images_that_the_journal_mentions_are_read(folder, catalog, monkeypatch):
     write(catalog, 4, "benign")
     read = []
-    monkeypatch.setattr("tellapart.studio.catalog.hash_file", lambda sample: read.append(sample.id) or "0")
+    monkeypatch.setattr("tellapart.studio.digests.hash_file", lambda sample: read.append(sample.id) or "0")
     Catalog(as_given(folder), catalog.journal)
     assert read == ["malignant/001.png"]
 
@@ -318,17 +318,6 @@ def test_by_size_of_the_file(folder):
     catalog = Catalog(given, Journal(folder / "none.sqlite"))
     assert chosen(catalog, sort="size")[0] == 1
     assert chosen(catalog, sort="size")[-1] == 3  # not there: last
-
-
-def test_a_list_stays_until_it_is_asked_for_anew(catalog):
-    query = Query(label=("benign",))
-    stamp, before = catalog.listed(query)
-    write(catalog, 0, "malignant")
-    assert catalog.listed(query, stamp) == (stamp, before)
-    now, after = catalog.listed(query)
-    assert (now != stamp, before.tolist(), after.tolist()) == (True, [0, 1, 2], [1, 2])
-    assert catalog.select(query) is after
-    assert catalog.listed(query, "of another studio")[0] == now
 
 
 def test_facets_count_what_the_other_facets_choose(catalog):

@@ -1,5 +1,6 @@
 """Writing labels from a page: durable, in one batch, never over somebody else's, and undone to the last."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from desks import ask, desk_on
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError, LabelConflict, ReadOnly
+from tellapart.studio.answers import answered
 
 N = 8
 
@@ -84,6 +86,18 @@ def test_who_wants_an_image_to_stay_as_it_was_is_told_that_it_is_not(desk, data)
     ask(desk, "write", items=[4], field="label", seen=["dog"], new="cat")
     with pytest.raises(LabelConflict, match=r"dog/000.png: label is cat \(by anna, .*\), not dog"):
         ask(other, "write", items=[4, 0], field="label", seen=["dog", "cat"], new="dog")
+
+
+def test_a_conflict_tells_of_every_image_however_many(tmp_path):
+    desk = desk_on(write_class_folders(tmp_path / "data", {"cat": 1, "dog": 600}))
+    numbers = list(range(1, 601))
+    ask(desk, "write", items=numbers, field="label", seen=["dog"] * 600, new="cat")
+    for new in ("fox", "dog"):  # another label, and the one that was seen
+        values = {"items": numbers, "field": "label", "seen": ["dog"] * 600, "new": new}
+        status, text = answered(desk, "write", values)
+        clashes = json.loads(text)["clashes"]
+        assert (status, [clash["i"] for clash in clashes]) == (409, numbers)
+        assert {(clash["found"], clash["by"]) for clash in clashes} == {("cat", "anna")}
 
 
 def test_another_window_hears_of_it(desk, data):

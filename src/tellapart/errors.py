@@ -13,6 +13,7 @@
     │   ├── SplitError       a split that cannot be made, or that was given and does not fit
     │   └── JournalError     the label journal cannot be used, or is not as it was written
     │       └── LabelConflict  others changed a label first
+    ├── StaleList            places in a list of images that is no longer known
     ├── ReadOnly             something was to be changed where everything may only be read
     ├── ModelError           networks, weights and bundles
     │   ├── UnknownBackbone  no network of that name
@@ -22,6 +23,7 @@
     ├── TrainingError        a run that cannot go on (diverged, or cannot be resumed)
     ├── ServiceError         a service that cannot start, cannot be reached or refuses
     │   └── DeploymentError  a deployment that does not exist, exists already or is gone
+    │       ├── Unreachable  the cluster that may run it does not answer
     │       └── PortTaken    another program listens where it should
     ├── CacheError           the folder of things that can be computed again
     ├── ExportError          an exported model that does not agree with the trained one
@@ -94,6 +96,10 @@ class LabelConflict(JournalError):
     clashes: tuple[Any, ...] = ()
 
 
+class StaleList(TellapartError):
+    """Images were named by their places in a list that is no longer known; nothing was done."""
+
+
 class ReadOnly(TellapartError):
     """Something was to be changed where everything may only be read."""
 
@@ -128,6 +134,10 @@ class ServiceError(TellapartError):
 
 class DeploymentError(ServiceError):
     """A deployment of that name does not exist, exists already, or its process is gone."""
+
+
+class Unreachable(DeploymentError):
+    """The cluster that may run a deployment does not answer: what it runs is not known."""
 
 
 class PortTaken(DeploymentError):

@@ -9,7 +9,7 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from tellapart.data.images import decode
-from tellapart.errors import LabelConflict, ReadOnly, TellapartError
+from tellapart.errors import LabelConflict, ReadOnly, StaleList, TellapartError
 from tellapart.studio.operation import Json
 from tellapart.studio.operations import perform
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
 
 log = logging.getLogger(__name__)
-
-MOST_CLASHES = 500
-"""Of a conflict, as many as the page is told of."""
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".gif")
 """Suffixes of files whose whole picture goes to the page without loss."""
@@ -47,12 +44,14 @@ def answered(
     status, text
         HTTP's number: 200, 400 for what was asked wrongly, 403 for writing where one may only read, 409 for
         a conflict, 500 for our own mistakes. The text is a JSON object in ASCII: the answer, or ``error``
-        and, of a conflict, ``clashes``.
+        and, of a conflict, ``clashes``: none where a list of images is no longer known.
     """
     try:
         return 200, as_json(perform(desk, name, values))
     except LabelConflict as exc:
         return 409, as_json({"error": str(exc), "clashes": _clashes(desk, exc)})
+    except StaleList as exc:
+        return 409, as_json({"error": str(exc), "clashes": []})
     except ReadOnly as exc:
         return 403, as_json({"error": str(exc)})
     except TellapartError as exc:
@@ -98,5 +97,5 @@ def _clashes(desk: "Desk", conflict: LabelConflict) -> list[Json]:
             "by": clash.event.actor if clash.event else None,
             "at": clash.event.at if clash.event else None,
         }
-        for clash in conflict.clashes[:MOST_CLASHES]
+        for clash in conflict.clashes
     ]

@@ -67,7 +67,7 @@ def items(desk: "Desk", arguments: Arguments) -> Json:
     query = _query(desk, arguments)
     start = arguments.integer("start", 0)
     count = arguments.integer("count", 100, low=1, high=MOST_ITEMS)
-    stamp, order = desk.catalog.listed(query, arguments.text("list", ""))
+    stamp, order = desk.lists.open(query, arguments.text("list", ""))
     position = None
     if arguments.has("find"):
         places = (order == arguments.integer("find")).nonzero()[0]
@@ -92,13 +92,22 @@ def facets(desk: "Desk", arguments: Arguments) -> Json:
 def positions(desk: "Desk", arguments: Arguments) -> Json:
     """Tell which images stand in a range of a query's list, ``first`` and ``last`` included.
 
+    Arguments besides: ``list``, as `items` gave it. Where that list is no longer known nothing is told, for
+    in any other one the same places are those of other images: the page gets the status of a conflict, 409,
+    without ``clashes``, and has to ask `items` anew.
+
     Returns
     -------
     dict
         ``items``, their numbers; ``label``, one each; ``excluded`` and ``flagged``, the numbers of those
         that are: what somebody sees who then changes all of them.
+
+    Raises
+    ------
+    StaleList
+        If the list is no longer known.
     """
-    _, order = desk.catalog.listed(_query(desk, arguments), arguments.text("list", ""))
+    order = desk.lists.known(_query(desk, arguments), arguments.text("list"))
     first = arguments.integer("first", 0)
     last = arguments.integer("last", max(len(order) - 1, 0))
     chosen = order[first : last + 1].tolist()

@@ -18,21 +18,15 @@ from tellapart.data.corrections import MARKS, Corrections
 from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal
 from tellapart.data.label_events import Event, Field, check_chain
-from tellapart.data.reader import hash_file, in_parallel
 from tellapart.records import Predictions
 from tellapart.studio.attached import Attached, Findings
 from tellapart.studio.columns import Codes, Column, Marks, Mask, Names, two_values
+from tellapart.studio.digests import Digests
 from tellapart.studio.operation import Json
 from tellapart.studio.query import FIXED, Query, count, order
 
 NO_SPLIT = "none"
 """The split of an image that the data put into no part."""
-
-MOST_LISTS = 24
-"""Orders of images that are kept, so that a list can stay as it was while its images are relabelled."""
-
-MANY = 8
-"""Files from which on it takes less time to hash them on several threads."""
 
 MOST_RUNS = 4
 """Runs whose predictions are kept."""
@@ -64,15 +58,14 @@ class Catalog:
         self._split_names = Names()
         self._split = self._split_names.codes(sample.split or NO_SPLIT for sample in given.samples)
         self._number = {sample.id: i for i, sample in enumerate(given.samples)}
-        self._sha256: dict[int, str] = {}
+        self.digests = Digests(given.samples)
         self._size: NDArray[np.float64] | None = None
         self._runs: OrderedDict[str, Attached] = OrderedDict()
         self._shown = ""
         self._audited = False
         self._found = Findings.lay((), self.index, len(given))
-        self._lists: OrderedDict[tuple[Query, str], NDArray[np.int64]] = OrderedDict()
         self._current: tuple[int, Dataset] | None = None
-        self._attachments = 0
+        self._turns = 0
         self._forget()
         self.refresh()
 
@@ -85,6 +78,7 @@ class Catalog:
         """Go back to what the data say."""
         n = len(self.given)
         self._version, self._head = 0, ""
+        self._turns += 1
         self._label = self._given.copy()
         self._marked: dict[str, Mask] = {
             mark: np.zeros(n, dtype=np.bool_) for mark in MARKS if mark != "label"
@@ -110,7 +104,7 @@ class Catalog:
 
     def _learn(self, events: Sequence[Event]) -> None:
         known = [(i, event) for event in events if (i := self.index(event.sample_id)) is not None]
-        self._hash({i for i, _ in known})
+        self.digests.learn(i for i, _ in known)
         for i, event in known:
             if event.sha256 == self.sha256(i):
                 self._apply(i, event)
@@ -139,6 +133,11 @@ class Catalog:
     def version(self) -> int:
         """Number of the last event that is taken in; rises with each write. 0 before the first."""
         return self._version
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What changes whenever a query may choose other images, or in another order."""
+        return self._version, self._turns
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -170,19 +169,7 @@ class Catalog:
 
     def sha256(self, i: int) -> str:
         """Return the hex SHA-256 of the file, read when first asked for; empty if it cannot be read."""
-        digest = self._sha256.get(i)  # without the lock: several threads may hash several files
-        if digest is None:
-            digest = self._sha256.setdefault(i, hash_file(self.given.samples[i]))
-        return digest
-
-    def _hash(self, numbers: set[int]) -> None:
-        """Hash files that were not hashed yet, on several threads where there are many."""
-        new = sorted(i for i in numbers if i not in self._sha256)
-        if len(new) >= MANY:
-            for _ in in_parallel(self.sha256, new):
-                pass
-        for i in new:
-            self.sha256(i)
+        return self.digests.get(i)
 
     def current(self) -> Dataset:
         """Return the dataset with the corrections in force, as `Dataset.load` gives it.
@@ -198,7 +185,7 @@ class Catalog:
                 dataset = self.given
                 if self.journal.path.exists():
                     hashed = tuple(
-                        replace(sample, sha256=self._sha256[i] or None) if i in self._sha256 else sample
+                        replace(sample, sha256=digest) if (digest := self.digests.known(i)) else sample
                         for i, sample in enumerate(dataset.samples)
                     )
                     dataset = Corrections.find(hashed, self.journal.path).corrected(dataset)
@@ -234,7 +221,7 @@ class Catalog:
                 self._shown = name
             if len(self._runs) > MOST_RUNS:
                 del self._runs[next(other for other in self._runs if other != self._shown)]
-            self._attachments += 1
+            self._turns += 1
 
     @property
     def predictions(self) -> Attached | None:
@@ -251,7 +238,7 @@ class Catalog:
         found = Findings.lay(findings, self.index, len(self))
         with self._lock:
             self._found, self._audited = found, True
-            self._attachments += 1
+            self._turns += 1
 
     @property
     def has_findings(self) -> bool:
@@ -288,33 +275,10 @@ class Catalog:
         }
 
     def select(self, query: Query) -> NDArray[np.int64]:
-        """Return the numbers of the images that a query chooses, in its order.
-
-        The same array while nothing changes: do not write to it.
-        """
-        return self.listed(query)[1]
-
-    def listed(self, query: Query, stamp: str = "") -> tuple[str, NDArray[np.int64]]:
-        """Return a list of images, and the stamp by which it can be asked for again.
-
-        Parameters
-        ----------
-        query
-            Which images.
-        stamp
-            As an earlier call returned it: the same list is returned, whatever was relabelled since, if it
-            is still kept; else the list is made anew.
-        """
+        """Return the numbers of the images that a query chooses now, in its order."""
         self.refresh()
         with self._lock:
-            now = f"{self._version}.{self._attachments}"
-            stamp = stamp if (query, stamp) in self._lists else now
-            if (query, stamp) not in self._lists:
-                self._lists[query, stamp] = order(query, self)
-                while len(self._lists) > MOST_LISTS:
-                    self._lists.popitem(last=False)
-            self._lists.move_to_end((query, stamp))
-            return stamp, self._lists[query, stamp]
+            return order(query, self)
 
     def facets(self, query: Query) -> Json:
         """Return facet -> value -> how many images, among those that the query's other facets choose."""

@@ -8,6 +8,7 @@ from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal
 from tellapart.studio.catalog import Catalog
 from tellapart.studio.jobs import Jobs, place_of
+from tellapart.studio.lists import Lists
 from tellapart.studio.shelf import Shelf
 from tellapart.studio.thumbnails import Thumbnails
 from tellapart.studio.verdicts import Verdicts
@@ -43,6 +44,8 @@ class Desk:
         Action -> key, where the user wants another one than ``static/core/keys.js`` has.
     catalog
         The images as a table: what the data say, what was decided, what was predicted and found.
+    lists
+        Of images, as pages look at them.
     verdicts
         What each reviewer answered.
     thumbnails
@@ -70,6 +73,7 @@ class Desk:
     read_only: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
     catalog: Catalog = field(init=False)
+    lists: Lists = field(init=False)
     verdicts: Verdicts = field(init=False)
     thumbnails: Thumbnails = field(init=False)
     shelf: Shelf = field(init=False)
@@ -78,6 +82,7 @@ class Desk:
     def __post_init__(self) -> None:
         # All at once: two threads must never get two catalogs.
         self.catalog = Catalog(self.given, self.journal, self.actor)
+        self.lists = Lists(self.catalog)
         self.verdicts = Verdicts(self.catalog)
         self.thumbnails = Thumbnails(self.given.samples)
         self.shelf = Shelf(self.runs, [*([self.run] if self.run else []), *self.others])

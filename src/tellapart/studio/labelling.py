@@ -123,16 +123,17 @@ def refuse_stale(desk: "Desk", wishes: Sequence[Wish]) -> None:
     if not wishes:
         return
     desk.catalog.refresh()
-    clashes = []
-    for wish in wishes:
-        found = in_force(desk, wish.i, wish.field)
-        if found is not None and found != wish.seen:
-            [change] = _as_changes(desk, [wish], "")
-            earlier = desk.journal.events(sample_id=change.sample_id)
-            last = [event for event in earlier if event.field == wish.field][-1:]
-            clashes.append(Clash(change, found, last[0] if last else None))
-    if clashes:
-        raise conflict(clashes)
+    now = [(wish, in_force(desk, wish.i, wish.field)) for wish in wishes]
+    stale = {wish: found for wish, found in now if found is not None and found != wish.seen}
+    if stale:
+        last = {(event.sample_id, event.field): event for event in desk.journal.events()}
+        changes = _as_changes(desk, list(stale), "")
+        raise conflict(
+            [
+                Clash(change, found, last.get((change.sample_id, change.field)))
+                for change, found in zip(changes, stale.values(), strict=True)
+            ]
+        )
 
 
 def in_force(desk: "Desk", i: int, field: Field) -> str | None:
@@ -154,8 +155,8 @@ def check_numbers(desk: "Desk", numbers: Iterable[int]) -> None:
 
 
 def _as_changes(desk: "Desk", wishes: Sequence[Wish], why: str) -> list[Change]:
-    samples = desk.given.samples
-    digests = map(desk.catalog.sha256, [wish.i for wish in wishes])
+    samples, digests = desk.given.samples, desk.catalog.digests
+    digests.learn(wish.i for wish in wishes)
     return [
         Change(
             samples[wish.i].id,
@@ -163,10 +164,10 @@ def _as_changes(desk: "Desk", wishes: Sequence[Wish], why: str) -> list[Change]:
             wish.seen,
             wish.new,
             samples[wish.i].label if wish.field == "label" else "",
-            digest,
+            digests.get(wish.i),
             why,
         )
-        for wish, digest in zip(wishes, digests, strict=True)
+        for wish in wishes
     ]
 
 
