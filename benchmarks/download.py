@@ -29,7 +29,7 @@ from measure import machine_line, table
 
 from tellapart.sources.candidate import Candidate
 from tellapart.sources.collection import Collection
-from tellapart.sources.download import fetch_class
+from tellapart.sources.download import Order, fetch_class
 from tellapart.sources.session import CONNECTIONS, Session
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -165,7 +165,7 @@ def filled(
             folder = collection.class_folder("all")
             n = len(candidates)
             seconds = timed(
-                lambda: fetch_class(session, collection, "all", iter(candidates), n, resize_px=resize_px)
+                lambda: fetch_class(session, collection, Order("all", n, resize_px), iter(candidates))
             )
         found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     if right is not None and found != right:

@@ -178,7 +178,7 @@ def test_one_service_replaces_another_that_fails(search, services, tmp_path):
     services.next_answers.append(JSONResponse({"detail": "No."}, 403))
     status, said = search({"cat": ["cat"]}, "--per-class", "5", "--source", "openverse,commons")
     assert status == 0
-    assert "note: openverse gave up on 'cat': 127.0.0.1 answered 403: No." in said
+    assert "warning: openverse gave up on 'cat': 127.0.0.1 answered 403: No." in said
     assert {sample.metadata["service"] for sample in manifest(tmp_path).samples} == {"commons"}
 
 

@@ -243,28 +243,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
         Collection(tmp_path / "file" / "out", REQUEST)
 
 
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [
-        ("Basal cell carcinoma", "Basal cell carcinoma"),
-        ("Müll", "Müll"),
-        ("a/b\\c:d", "a_b_c_d"),
-        ("..", "_"),
-        (".hidden", "hidden"),
-        ("wide\u3000space", "wide_space"),
-        ("\ud800", "_"),
-        ("ä" * 80, "ä" * 50),
-        ("", "_"),
-        ("etc. ", "etc"),
-        ("tab\there", "tab_here"),
-        ("x" * 300, "x" * 100),
-    ],
-)
-def test_folders_of_classes(out, label, name):
-    with Collection(out, REQUEST) as collection:
-        assert collection.class_folder(label) == out / name
-
-
 def test_space_is_checked_before(out, monkeypatch):
     with Collection(out, REQUEST) as collection:
         collection.check_space(1000)

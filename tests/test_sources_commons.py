@@ -10,7 +10,7 @@ from servers import running
 from tellapart.errors import FetchError
 from tellapart.sources import commons as commons_module
 from tellapart.sources.commons import WIDTHS_PX, Commons
-from tellapart.sources.search import LICENCES
+from tellapart.sources.licences import LICENCES
 from tellapart.sources.session import Session
 
 

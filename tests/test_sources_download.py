@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image_host import ImageHost, after, answers, breaks_off, hosting
-from pictures import class_picture, encode, solid
-from tellapart.errors import DataError, UnreadableImage
+from pictures import class_picture, encode
+from tellapart.errors import DataError
 from tellapart.sources import download, transfer
 from tellapart.sources.candidate import Candidate
 from tellapart.sources.collection import Collection
-from tellapart.sources.download import Fetched, fetch_class, look
-from tellapart.sources.session import Refused, Session, Unavailable
+from tellapart.sources.download import Fetched, Order, fetch_class
+from tellapart.sources.session import Session, Unavailable
 
 RNG = np.random.default_rng(0)
 PICTURES = [encode(class_picture(RNG, number % 3)) for number in range(40)]
@@ -56,7 +56,9 @@ def fetch(
     of_session = {"first_pause_s": 0.001, "connections": 4, "timeout_s": 5.0}
     of_session |= {key: options.pop(key) for key in list(options) if key in (*of_session, "attempts")}
     with Session(allow_private=True, **of_session) as session, Collection(out, {}) as collection:
-        return fetch_class(session, collection, "ant", candidates or offered(host), n, **options)
+        wanted = {key: options.pop(key) for key in ("resize_px", "at_most") if key in options}
+        order = Order("ant", n, **wanted)
+        return fetch_class(session, collection, order, candidates or offered(host), **options)
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -343,6 +345,22 @@ def test_an_id_that_is_no_file_name_is_refused(host, out, bad):
     assert host.paths().count("/000.png") == 1
 
 
+def test_a_refused_image_of_a_lesion_is_replaced_by_another_of_it(host, out):
+    lesions = ["a", "a", "a", "b", "a"]
+    photographs = [
+        Candidate(f"{number:03d}", f"{host.url}/{number:03d}.png", "ant", metadata={"lesion": lesion})
+        for number, lesion in enumerate(lesions)
+    ]
+    host.always["/000.png"] = answers(b"", 403)
+    host.always["/001.png"] = answers(b"", 503)
+    fetched = fetch(host, out, 2, iter(photographs), at_most=(1, "lesion"), attempts=1)
+    assert sorted(files(out)) == ["002.png", "003.png"]
+    assert list(fetched.refused) == ["000", "001"]
+    host.always = {}
+    fetched = fetch(host, out, 5, iter(photographs), at_most=(1, "lesion"))
+    assert (fetched.here, fetched.is_short) == (2, True)  # the first ones are not needed any more
+
+
 # ------------------------------------------------------------------------ giving up
 
 
@@ -420,14 +438,14 @@ import sys
 from pathlib import Path
 from tellapart.sources.candidate import Candidate
 from tellapart.sources.collection import Collection
-from tellapart.sources.download import fetch_class
+from tellapart.sources.download import Order, fetch_class
 from tellapart.sources.session import Session
 
 url, out, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 candidates = (Candidate(f"{i:03d}", f"{url}/{i:03d}.png", "ant") for i in range(n))
 with Session(allow_private=True, connections=4) as session, Collection(out, {}) as collection:
     try:
-        print(fetch_class(session, collection, "ant", candidates, n).here, flush=True)
+        print(fetch_class(session, collection, Order("ant", n), candidates).here, flush=True)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """
@@ -563,35 +581,3 @@ def test_files_of_this_machine_are_copied_only_where_that_is_allowed(host, out, 
     assert "not an image" in fetched.refused["bad"]
     assert "more than 500,000,000 bytes" in fetched.refused["huge"]
     assert files(other)["mine.png"] == PICTURES[5] == path.read_bytes()
-
-
-# ------------------------------------------------------------------------ look
-
-
-def test_look_takes_a_whole_picture():
-    picture = look(PICTURES[0], (48, 40), None)
-    assert (picture.content, picture.suffix, picture.size_px) == (PICTURES[0], ".png", (48, 40))
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_look_refuses_what_was_cut_short(kind):
-    content = encode(class_picture(RNG, 0, (200, 150)), kind)
-    with pytest.raises(UnreadableImage):
-        look(content[: len(content) // 2], None, None)
-
-
-def test_look_refuses_more_pixels_than_are_ever_decoded(monkeypatch):
-    monkeypatch.setattr(download, "MAX_PIXELS", 1000)
-    with pytest.raises(Refused, match="48x40 is more than 1,000 pixels"):
-        look(PICTURES[0], None, None)
-
-
-def test_look_turns_a_photograph_upright_before_it_shrinks_it():
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    content = encode(solid("red", (200, 100)), "JPEG", exif=exif.tobytes())
-    assert look(content, (100, 200), None).size_px == (200, 100)
-    shrunk = look(content, (200, 100), 50)
-    assert shrunk.size_px == (50, 100)
-    with pytest.raises(Refused, match="200x100, not 300x100 as announced"):
-        look(content, (300, 100), None)

@@ -97,16 +97,6 @@ def test_a_large_class_is_read_in_slices_and_only_as_far_as_needed(session):
         assert set(offered) == {image.isic_id for image in found}
 
 
-def test_a_cap_on_photographs_of_a_lesion_keeps_all_lesions(archive, stand_in):
-    lesion_of = {image.isic_id: image.clinical.get("lesion_id") for image in stand_in.images}
-    everything = Counter(lesion_of[key] for key in ids(archive.candidates(Plan(), BENIGN)))
-    capped = Counter(lesion_of[key] for key in ids(archive.candidates(Plan(max_per_lesion=1), BENIGN)))
-    without = everything.pop(None)
-    assert capped.pop(None) == without > 1  # images without a lesion are all different
-    assert max(everything.values()) > 1
-    assert capped == dict.fromkeys(everything, 1)
-
-
 @pytest.mark.parametrize(
     ("plan", "query"),
     [
@@ -142,6 +132,25 @@ def test_an_offer_counts_without_loading(archive, stand_in):
     assert thumbnails.bytes_per_image < offer.bytes_per_image / 1.2
     assert thumbnails.licences == {"CC-0": offer.licences["CC-0"]}
     assert not stand_in.files_asked()
+
+
+def test_an_offer_is_three_questions(archive, stand_in):
+    archive.offer(Plan(), BENIGN)
+    assert [asked.path.removeprefix("/api/v2/images/") for asked in stand_in.asked] == [
+        "search/",
+        "search/size/",
+        "facets/",
+    ]
+
+
+def test_an_offer_does_without_what_is_no_documented_part_of_the_api(archive, stand_in):
+    whole = archive.offer(Plan(), BENIGN)
+    for route in ("facets/", "search/size/"):
+        stand_in.faults[f"/api/v2/images/{route}"].append("404")
+    offer = archive.offer(Plan(), BENIGN)
+    stand_in.faults.clear()
+    assert (offer.n_images, offer.licences) == (whole.n_images, whole.licences)
+    assert offer.bytes_per_image == pytest.approx(whole.bytes_per_image, rel=0.1)
 
 
 def test_classes_are_found_at_any_level(archive):
@@ -223,7 +232,6 @@ def test_a_good_plan_passes(archive):
     ("options", "message"),
     [
         ({"licences": ("CC-0", "MIT")}, "licence 'MIT' is not one of the archive's: CC-0, CC-BY, CC-BY-NC"),
-        ({"max_per_lesion": 0}, "max_per_lesion is 0; it must be at least 1"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(options, message):

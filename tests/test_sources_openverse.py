@@ -6,8 +6,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from search_services import Picture, SearchServices
 from servers import running
 from tellapart.errors import FetchError
+from tellapart.sources.licences import LICENCES
 from tellapart.sources.openverse import Openverse
-from tellapart.sources.search import LICENCES
 from tellapart.sources.session import Session
 
 

@@ -1,24 +1,21 @@
 """`tellapart fetch`: images from an archive or from a search, with their licences."""
 
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.fetch_outcome import fill, resumable, show_result
 from tellapart.cli.fetch_search import search
 from tellapart.cli.options import listed, short_edge_px
-from tellapart.cli.terminal import Bars, complain, printable, tell
+from tellapart.cli.terminal import Bars, printable, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tellapart.sources.collection import Collection, Summary
-    from tellapart.sources.download import Fetched
+    from tellapart.sources.collection import Collection
     from tellapart.sources.isic import Archive
     from tellapart.sources.isic_plan import Diagnosis, Offer, Plan
-    from tellapart.sources.session import Session
 
 app = typer.Typer(
     help="Download images sorted by class, with a manifest, their licences and who to name.",
@@ -26,8 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(search)
-
-_MOST_REFUSED = 10
 
 
 @app.command()
@@ -66,7 +61,9 @@ def isic(
     ] = None,
 ) -> int:
     """Download a balanced sample of the ISIC Archive into class folders; the same command goes on."""
+    from tellapart.sources.class_folder import check_distinct
     from tellapart.sources.collection import Collection
+    from tellapart.sources.download import Order, fetch_class
     from tellapart.sources.isic import API, Archive
     from tellapart.sources.isic_plan import Plan
     from tellapart.sources.session import Session
@@ -77,33 +74,37 @@ def isic(
         licences=tuple(name.upper().replace("CC0", "CC-0") for name in listed(licence)),
         query=query,
         collections=tuple(map(_number, listed(collection))),
-        max_per_lesion=max_per_lesion,
         seed=seed,
         thumbnails=size == "thumbnail",
     )
-    try:
-        with Session(allow_private=allow_private) as session:
-            archive = Archive(session, api or API)
-            archive.check(plan)
-            found = archive.diagnoses(classes or ["Benign", "Malignant"])
-            offers = [archive.offer(plan, diagnosis) for diagnosis in found]
-            _show_offers(offers, per_class)
-            _refuse_empty(offers)
-            if dry_run:
-                return 0
-            texts = _licence_texts(archive, offers)
-            with Collection(out, _request(api or API, plan, found, size)) as opened:
-                if resize_px is None:
-                    _check_space(opened, offers, per_class)
-                try:
-                    fetched = _fetch(session, archive, plan, found, opened, per_class, resize_px)
-                finally:  # what arrived is of use, whatever ended the loop
-                    summary = _write_papers(opened, texts)
-            _show_result(fetched, summary, out)
-    except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from here")
-        return 130
-    return 1 if any(result.is_short for result in fetched) else 0
+    with resumable(), Session(allow_private=allow_private) as session:
+        archive = Archive(session, api or API)
+        archive.check(plan)
+        found = archive.diagnoses(classes or ["Benign", "Malignant"])
+        check_distinct(diagnosis.name for diagnosis in found)
+        offers = [archive.offer(plan, diagnosis) for diagnosis in found]
+        _show_offers(offers, per_class)
+        _refuse_empty(offers)
+        if dry_run:
+            return 0
+        texts = _licence_texts(archive, offers)
+        request = _request(api or API, plan, found, size, max_per_lesion)
+        at_most = None if max_per_lesion is None else (max_per_lesion, "lesion_id")
+        orders = [Order(diagnosis.name, per_class, resize_px, at_most) for diagnosis in found]
+        with Collection(out, request) as opened:
+            if resize_px is None:
+                _check_space(opened, offers, per_class)
+            fetched, summary = fill(
+                opened,
+                (
+                    fetch_class(session, opened, order, archive.candidates(plan, of), progress=Bars())
+                    for order, of in zip(orders, found, strict=True)
+                ),
+                "A sample of the ISIC Archive",
+                "Images of the International Skin Imaging Collaboration (https://www.isic-archive.com).",
+                texts,
+            )
+        return show_result(opened, fetched, summary, advice="loosen the conditions, or ask for fewer")
 
 
 def _number(text: str) -> int:
@@ -112,14 +113,16 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _request(api: str, plan: "Plan", classes: Sequence["Diagnosis"], size: str) -> dict[str, str]:
+def _request(
+    api: str, plan: "Plan", classes: Sequence["Diagnosis"], size: str, max_per_lesion: int | None
+) -> dict[str, str]:
     """Say what decides which images a folder gets; how many are wanted may change from run to run."""
     asked = {
         "archive": api,
         "classes": "; ".join(diagnosis.name for diagnosis in classes),
         "condition": plan.filter,
         "collections": ", ".join(map(str, plan.collections)),
-        "max-per-lesion": "" if plan.max_per_lesion is None else str(plan.max_per_lesion),
+        "max-per-lesion": str(max_per_lesion or ""),
         "seed": str(plan.seed),
         "size": size,
     }
@@ -144,26 +147,6 @@ def _check_space(collection: "Collection", offers: Sequence["Offer"], n: int) ->
         collection.check_space(int(n_bytes))
 
 
-def _fetch(
-    session: "Session",
-    archive: "Archive",
-    plan: "Plan",
-    classes: Sequence["Diagnosis"],
-    collection: "Collection",
-    n: int,
-    resize_px: int | None,
-) -> list["Fetched"]:
-    from tellapart.sources.download import fetch_class
-
-    fetched = []
-    for diagnosis in classes:
-        label, candidates = diagnosis.name, archive.candidates(plan, diagnosis)
-        fetched.append(
-            fetch_class(session, collection, label, candidates, n, resize_px=resize_px, progress=Bars())
-        )
-    return fetched
-
-
 def _licence_texts(archive: "Archive", offers: Sequence["Offer"]) -> dict[str, str]:
     from tellapart.sources.session import Refused, Unavailable
 
@@ -172,17 +155,10 @@ def _licence_texts(archive: "Archive", offers: Sequence["Offer"]) -> dict[str, s
         try:
             texts[name] = archive.licence_text(name)
         except (Refused, Unavailable) as exc:
-            Bars().say(f"the text of {name} cannot be had ({exc}); its address is written down instead")
+            Bars().say(
+                f"warning: the text of {name} cannot be had ({exc}); its address is written down instead"
+            )
     return texts
-
-
-def _write_papers(collection: "Collection", licence_texts: Mapping[str, str]) -> "Summary":
-    return collection.write_papers(
-        "A sample of the ISIC Archive",
-        shlex.join(["tellapart", *sys.argv[1:]]),
-        source="Images of the International Skin Imaging Collaboration (https://www.isic-archive.com).",
-        licence_texts=licence_texts,
-    )
 
 
 def _show_offers(offers: Sequence["Offer"], n: int) -> None:
@@ -197,25 +173,7 @@ def _show_offers(offers: Sequence["Offer"], n: int) -> None:
         )
     for offer in offers:
         if offer.n_images < n:
-            Bars().say(f"there are fewer images of {printable(offer.diagnosis.name)!r} than wanted")
-
-
-def _show_result(fetched: Sequence["Fetched"], summary: "Summary", out: Path) -> None:
-    for result in fetched:
-        short = f", {result.wanted - result.here:,} short" if result.is_short else ""
-        tell(f"{printable(result.label)}: {result.here:,} images, {result.new:,} of them new{short}")
-        for isic_id, reason in list(result.refused.items())[:_MOST_REFUSED]:
-            tell(f"  not loaded: {isic_id}: {printable(reason)}")
-        if len(result.refused) > _MOST_REFUSED:
-            tell(f"  … and {len(result.refused) - _MOST_REFUSED:,} more that could not be loaded")
-    tell(f"manifest: {printable(str(out / 'manifest.csv'))}")
-    for warning in summary.warnings:
-        Bars().say(f"warning: {warning}")
-    for result in fetched:
-        if result.is_short:
-            complain(
-                f"too few images of {printable(result.label)!r}: loosen the conditions, or ask for fewer"
-            )
+            Bars().say(f"warning: there are fewer images of {printable(offer.diagnosis.name)!r} than wanted")
 
 
 def _bytes(n: float) -> str:

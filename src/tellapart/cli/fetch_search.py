@@ -1,26 +1,24 @@
 """`tellapart fetch search`."""
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.fetch_outcome import fill, resumable, show_result
 from tellapart.cli.options import listed, short_edge_px
-from tellapart.cli.terminal import Bars, complain, printable, tell
+from tellapart.cli.terminal import Bars, printable, tell
 from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tellapart.sources.download import Fetched
-    from tellapart.sources.search import Query, Source
+    from tellapart.sources.queries import Query
+    from tellapart.sources.search import Source
     from tellapart.sources.session import Session
 
 _SERVICES = ("openverse", "commons")
 _POLITE_CONNECTIONS = 4  # Wikimedia answers bursts with 429
-_MOST_REFUSED = 10
 
 
 def search(
@@ -55,7 +53,8 @@ def search(
 
     The same command goes on where it was interrupted; with a larger N it adds to what is there.
     """
-    from tellapart.sources.search import OPEN_LICENCES, licence_name, read_queries
+    from tellapart.sources.licences import OPEN_LICENCES, licence_name
+    from tellapart.sources.queries import read_queries
     from tellapart.sources.session import CONNECTIONS, Session
 
     names = _services(listed(source) or ["openverse"])
@@ -70,16 +69,12 @@ def search(
         **({"allow-private": "yes"} if allow_private else {}),
     }
     connections = _POLITE_CONNECTIONS if "commons" in names else CONNECTIONS
-    try:
-        with Session(allow_private=allow_private, connections=connections) as session:
-            sources = _open(names, session, licences, edge_px, {"openverse": openverse, "commons": commons})
-            if dry_run:
-                _show_plan(plan, sources, per_class)
-                return 0
-            return _fetch(out, plan, sources, session, per_class, edge_px, request)
-    except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from here")
-        return 130
+    with resumable(), Session(allow_private=allow_private, connections=connections) as session:
+        sources = _open(names, session, licences, edge_px, {"openverse": openverse, "commons": commons})
+        if dry_run:
+            _show_plan(plan, sources, per_class)
+            return 0
+        return _fetch(out, plan, sources, session, per_class, edge_px, request)
 
 
 def _fetch(
@@ -92,37 +87,36 @@ def _fetch(
     request: Mapping[str, str],
 ) -> int:
     from tellapart.sources.collection import Collection
-    from tellapart.sources.download import fetch_class
+    from tellapart.sources.download import Order, fetch_class
     from tellapart.sources.search import Search
 
     with Collection(out, request) as collection:
         images = Search(sources, {id: label for label in plan for id in collection.arrived(label)})
-        try:
-            fetched = [
+        fetched, summary = fill(
+            collection,
+            (
                 fetch_class(
                     session,
                     collection,
-                    label,
+                    Order(label, per_class, edge_px),
                     images.candidates(label, queries),
-                    per_class,
-                    resize_px=edge_px,
                     allow_files=any(query.kind == "folder" for query in queries),
                     progress=Bars(),
                 )
                 for label, queries in plan.items()
-            ]
-        finally:  # whatever ended the loop, what arrived can be used
-            summary = collection.write_papers(
-                f"Images of {', '.join(plan)}",
-                "tellapart " + " ".join(shlex.quote(word) for word in sys.argv[1:]),
-                source=f"Found by texts in {' and '.join(source.name for source in sources)}, "
-                "at addresses and in folders: the column service says where each is from.",
-            )
-    _show_result(fetched, images.passed_over)
-    for note in (*images.failures, *summary.warnings):
-        Bars().say(f"note: {printable(note)}")
-    tell(f"manifest  {printable(str(out / 'manifest.csv'))}")
-    return _status(fetched)
+            ),
+            f"Images of {', '.join(plan)}",
+            f"Found by texts in {' and '.join(source.name for source in sources)}, "
+            "at addresses and in folders: the column service says where each is from.",
+        )
+    return show_result(
+        collection,
+        fetched,
+        summary,
+        passed_over=images.passed_over,
+        failures=images.failures,
+        advice="ask for fewer, or give it more queries, sources or licences",
+    )
 
 
 def _services(names: Sequence[str]) -> list[str]:
@@ -169,28 +163,6 @@ def _show_plan(plan: Mapping[str, Sequence["Query"]], sources: Sequence["Source"
             else:
                 there = "1 image"
             tell(f"  {query.kind:<7}  {printable(query.text)}  ({there})")
-
-
-def _show_result(fetched: Sequence["Fetched"], passed_over: Mapping[str, int]) -> None:
-    for entry in fetched:
-        tell(f"{printable(entry.label)}: {entry.here:,} images, {entry.new:,} of them new")
-        for id, reason in list(entry.refused.items())[:_MOST_REFUSED]:
-            tell(f"  could not be had: {printable(id)}: {printable(reason)}")
-        if len(entry.refused) > _MOST_REFUSED:
-            tell(f"  … and {len(entry.refused) - _MOST_REFUSED} more")
-    for reason, n in passed_over.items():
-        tell(f"{n:,} found and not taken: {reason}")
-
-
-def _status(fetched: Sequence["Fetched"]) -> int:
-    """Return 1, and say why, if a class came up short."""
-    short = [entry for entry in fetched if entry.is_short]
-    for entry in short:
-        complain(
-            f"class {printable(entry.label)!r} came up short: {entry.here:,} of {entry.wanted:,} images; "
-            "ask for fewer, or give it more queries, sources or licences"
-        )
-    return 1 if short else 0
 
 
 def _as_json(plan: Mapping[str, Sequence["Query"]]) -> str:

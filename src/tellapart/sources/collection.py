@@ -9,7 +9,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import threading
 from collections import defaultdict
@@ -25,6 +24,7 @@ from tellapart.errors import ConfigError, DataError
 from tellapart.sources import papers
 from tellapart.sources.arrival import Arrival, now
 from tellapart.sources.candidate import Candidate
+from tellapart.sources.class_folder import folder_name
 from tellapart.sources.papers import Summary
 
 __all__ = ["Arrival", "Collection", "Summary"]
@@ -34,10 +34,6 @@ JOURNAL = FETCHED
 
 SPARE_BYTES = 200_000_000
 """What a download leaves free on the disk."""
-
-_NO_FOLDER_CHARS = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff<>:"/\\|?*]|[^\S ]')
-_MAX_NAME_BYTES = 100
-_TAKEN_NAMES = {FETCHED_MANIFEST.casefold(), "attribution.txt", "readme.md", "licences"}  # by the papers
 
 
 class Collection:
@@ -89,11 +85,14 @@ class Collection:
         """Return why images of a class can never be had, by id."""
         return dict(self._refused[label])
 
+    @property
+    def manifest(self) -> Path:
+        """Where the papers list the images; there is none before any arrived."""
+        return self.folder / FETCHED_MANIFEST
+
     def class_folder(self, label: str) -> Path:
-        """Return the folder of a class; its name is the label where a file system allows that."""
-        name = _NO_FOLDER_CHARS.sub("_", label).strip(". ").encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
-        name = name.strip(". ") or "_"
-        return self.folder / (f"{name}_" if name.casefold() in _TAKEN_NAMES else name)
+        """Return the folder of a class."""
+        return self.folder / folder_name(label)
 
     def check_space(self, n_bytes: int) -> None:
         """See that so many more bytes fit on the disk.
@@ -176,7 +175,7 @@ class Collection:
         summary = papers.summarise(arrivals, refused)
         if arrivals:
             found = {
-                FETCHED_MANIFEST: papers.manifest(arrivals),
+                self.manifest.name: papers.manifest(arrivals),
                 "attribution.txt": papers.attribution(arrivals),
                 "README.md": papers.card(arrivals, summary, self.request, title, command, source),
                 **papers.licences(arrivals, licence_texts or {}),

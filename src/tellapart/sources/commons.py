@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import FetchError
+from tellapart.sources.answers import one_line, web_address
 from tellapart.sources.candidate import Candidate
-from tellapart.sources.search import OPEN_LICENCES, one_line, versioned, web_address
+from tellapart.sources.licences import OPEN_LICENCES, versioned
 
 if TYPE_CHECKING:
     from tellapart.sources.session import Session
@@ -37,7 +38,7 @@ class Commons:
     session
         Makes the requests.
     licences
-        Names from `search.LICENCES`; images under others are not offered.
+        Names from `licences.LICENCES`; images under others are not offered.
     api
         Address of the service.
     edge_px

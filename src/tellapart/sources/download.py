@@ -5,8 +5,6 @@ Threads rather than asyncio: on two cores 16 threads over one pooled client pull
 """
 
 import hashlib
-import io
-import math
 import re
 import threading
 import time
@@ -16,34 +14,43 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from PIL import Image
-
-from tellapart.data.images import ACCEPTED_FORMATS, MAX_PIXELS, decode
 from tellapart.errors import DataError, UnreadableImage
 from tellapart.progress import SILENT, Progress
 from tellapart.sources.arrival import Arrival, now
 from tellapart.sources.candidate import Candidate
 from tellapart.sources.collection import Collection
+from tellapart.sources.picture import look
+from tellapart.sources.queue import Queue
 from tellapart.sources.session import Refused, Session, Unavailable
 from tellapart.sources.transfer import Transfer, leftovers
-
-JPEG_QUALITY = 95
-"""Of JPEGs that were resized on arrival."""
 
 _AHEAD = 4  # candidates under way per connection, so that a slow page of the list keeps nobody waiting
 _HANDS = 4  # threads beyond the connections, which check and write while others load
 _GOOD_ID = re.compile(r"\w[\w.-]*")
 _MAX_ID_BYTES = 100  # file systems take names of 255, and a part file's has a tag as well
-_SUFFIXES = {
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-}
 _PATIENCE_S = 3.0  # for threads, after a stop
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted of one class.
+
+    Attributes
+    ----------
+    label
+        The class.
+    n
+        Images wanted in the end.
+    resize_px
+        Scale larger images so that their short edge has so many pixels; None keeps the files as they come.
+    at_most
+        How many of them may share one value of a column, and the column: ``(1, "lesion_id")``; None for any.
+    """
+
+    label: str
+    n: int
+    resize_px: int | None = None
+    at_most: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +86,13 @@ class Fetched:
 def fetch_class(
     session: Session,
     collection: Collection,
-    label: str,
+    order: Order,
     candidates: Iterator[Candidate],
-    n: int,
     *,
-    resize_px: int | None = None,
     allow_files: bool = False,
     progress: Progress = SILENT,
 ) -> Fetched:
-    """Bring a class to `n` images, the first of `candidates` that can be had; call it again to go on.
+    """Fill a class with the first of `candidates` that can be had; call it again to go on.
 
     Images that are here already count and are not asked for again; when there are enough, `candidates`
     is not even begun. A candidate that cannot be had is noted in the collection and the next one takes its
@@ -99,14 +104,10 @@ def fetch_class(
         Its `connections` is how many images are loaded at once.
     collection
         Where files and notes go. Its papers are for the caller to write, after all classes.
-    label
-        The class; every candidate has it as its `label`.
+    order
+        What is wanted; every candidate has its `label`.
     candidates
         In the order of preference; read lazily, from the calling thread, a few dozen ahead.
-    n
-        Images wanted in the end.
-    resize_px
-        Scale larger images so that their short edge has so many pixels; None keeps the files as they come.
     allow_files
         Whether ``file:`` addresses are taken (copied); only for candidates that name the user's own folders.
     progress
@@ -119,24 +120,25 @@ def fetch_class(
     DataError
         If the disk is full or cannot be written. What arrived stays.
     """
-    here = collection.arrived(label)
-    missing = n - len(here)
+    label, here = order.label, collection.arrived(order.label)
+    missing = order.n - len(here)
     if missing <= 0:
-        return Fetched(label, n, len(here), 0, 0, {})
+        return Fetched(label, order.n, len(here), 0, 0, {})
     known = here.keys() | collection.refused(label).keys()
     fresh = (candidate for candidate in candidates if candidate.id not in known)
+    queue = Queue(fresh, order.at_most, (arrival.candidate for arrival in here.values()))
     folder = collection.class_folder(label)
     with progress.track(f"fetching {label}", missing) as advance:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            intake = Intake(session, collection, folder, resize_px, allow_files)
-            new, n_bytes, refused = _fetch(session, intake, fresh, missing, advance)
+            intake = Intake(session, collection, folder, order.resize_px, allow_files)
+            new, n_bytes, refused = _fetch(session, intake, queue, missing, advance)
         except OSError as exc:
             raise DataError(
                 f"cannot write to {folder}: {(exc.strerror or type(exc).__name__).lower()}; "
                 "what arrived is kept: make room, then run the same command again"
             ) from exc
-    fetched = Fetched(label, n, len(here) + new, new, n_bytes, refused)
+    fetched = Fetched(label, order.n, len(here) + new, new, n_bytes, refused)
     if not fetched.is_short:
         intake.tidy()
     return fetched
@@ -145,7 +147,7 @@ def fetch_class(
 def _fetch(
     session: Session,
     intake: "Intake",
-    fresh: Iterator[Candidate],
+    queue: Queue,
     missing: int,
     advance: Callable[[int], None],
 ) -> tuple[int, int, dict[str, str]]:
@@ -155,7 +157,7 @@ def _fetch(
     with _Crew(session, intake.take) as crew:
         while new < missing:
             room = min(missing - new, _AHEAD * session.connections) - crew.n_under_way
-            while room > 0 and (candidate := next(fresh, None)) is not None:
+            while room > 0 and (candidate := queue.take()) is not None:
                 crew.give(candidate)
                 room -= 1
             if not crew.n_under_way:
@@ -164,20 +166,21 @@ def _fetch(
             if isinstance(outcome, Arrival):
                 new, n_bytes, in_a_row = new + 1, n_bytes + outcome.source_bytes, 0
                 advance(1)
-            elif isinstance(outcome, Refused):
-                intake.note_refusal(candidate, str(outcome))
-                refused[candidate.id] = str(outcome)
-                in_a_row = 0
-            elif isinstance(outcome, Unavailable):
-                refused[candidate.id] = str(outcome)
-                in_a_row += 1
-                if in_a_row >= 2 * session.connections:
-                    raise Unavailable(
-                        f"{in_a_row} images in a row could not be had, the last because {outcome}; "
-                        "what arrived is kept: run the same command again later to go on"
-                    )
-            else:
+                continue
+            if not isinstance(outcome, Refused | Unavailable):
                 raise outcome
+            queue.give_up(candidate)
+            refused[candidate.id] = str(outcome)
+            if isinstance(outcome, Refused):
+                intake.note_refusal(candidate, str(outcome))
+                in_a_row = 0
+                continue
+            in_a_row += 1
+            if in_a_row >= 2 * session.connections:
+                raise Unavailable(
+                    f"{in_a_row} images in a row could not be had, the last because {outcome}; "
+                    "what arrived is kept: run the same command again later to go on"
+                )
     return new, n_bytes, refused
 
 
@@ -265,65 +268,6 @@ class Intake:
         if is_changed:
             transfer.discard()
         return arrival
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A file that was decoded: what to keep of it, its suffix, and its width and height in pixels."""
-
-    content: bytes
-    suffix: str
-    size_px: tuple[int, int]
-
-
-def look(content: bytes, announced_px: tuple[int, int] | None, resize_px: int | None) -> Picture:
-    """Decode a file, hold it against its announced size, and shrink it if it is to be.
-
-    Raises
-    ------
-    UnreadableImage
-        If it is no image of a format that we take, or damaged.
-    Refused
-        If it is another size than announced, or has too many pixels.
-    """
-    size_px, kind = _probe(content, resize_px)
-    # Whether the orientation in a photograph's EXIF data is counted in differs from source to source.
-    if announced_px is not None and sorted(announced_px) != sorted(size_px):
-        raise Refused(
-            f"the image is {size_px[0]}x{size_px[1]}, not {announced_px[0]}x{announced_px[1]} as announced"
-        )
-    if resize_px is None or min(size_px) <= resize_px:
-        return Picture(content, _SUFFIXES[kind], size_px)
-    image = decode(content, target_px=resize_px)
-    scale = resize_px / min(image.size)
-    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-    shrunk = io.BytesIO()
-    if kind in ("JPEG", "MPO", "WEBP"):
-        image.save(shrunk, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-        return Picture(shrunk.getvalue(), ".jpg", image.size)
-    image.save(shrunk, "PNG")
-    return Picture(shrunk.getvalue(), ".png", image.size)
-
-
-def _probe(content: bytes, resize_px: int | None) -> tuple[tuple[int, int], str]:
-    """Return width and height, and Pillow's name of the format; read to the end what stays as it is."""
-    try:
-        with Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS) as image:
-            size_px, kind = image.size, image.format or ""
-            is_small_enough = math.prod(size_px) <= MAX_PIXELS
-            if is_small_enough and (resize_px is None or min(size_px) <= resize_px):
-                # A JPEG's bytes are all read even so, and an eighth of its pixels is much less work.
-                image.draft(None, (1, 1))
-                image.load()
-    except Exception as exc:
-        # Pillow raises whatever it stumbles over. `decode` stumbles too, and has words for it.
-        decode(content)
-        raise UnreadableImage(f"damaged ({type(exc).__name__}: {exc})") from exc
-    if not is_small_enough:
-        raise Refused(
-            f"{size_px[0]}x{size_px[1]} is more than {MAX_PIXELS:,} pixels, the most that are taken"
-        )
-    return size_px, kind
 
 
 class _Crew:

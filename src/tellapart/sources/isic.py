@@ -6,15 +6,17 @@ Version 2 of its public API, as it is rather than as it is described:
 - results come oldest first, so that the first ones are all from the same few studies. `Archive.candidates`
   therefore walks through slices by the last digits of the ids, which have nothing to do with the picture;
 - a file's announced size is not its length; it serves for estimates only;
+- a count comes from another index than the results and may be off by a few;
+- sums over many images (facets, sizes) are no documented part of it: they are asked for, and done without;
+- an image's attribution is that of the study it came with; the file itself may name somebody else;
 - values of a query are case-sensitive, and a wrong one finds nothing without a word.
 """
 
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
@@ -114,7 +116,7 @@ class Archive:
         """Return the names of diagnoses, the coarsest first; only these three where nothing better is had."""
         try:
             facets = self.facets()
-        except Refused:  # no documented part of the API
+        except FetchError:
             return ["Benign", "Indeterminate", "Malignant"]
         return [value for level in LEVELS for value in facets.get(level, ())]
 
@@ -157,18 +159,26 @@ class Archive:
         """Say what there is of a class, without loading any image."""
         query = plan.query_for(diagnosis)
         n_images = self.count(query, plan.collections)
-        licences = {
-            name: self.count(f"{query} AND copyright_license:{name}", plan.collections)
-            for name in plan.licences or LICENCES
-        }
-        return Offer(diagnosis, n_images, self._mean_bytes(query, plan, n_images), licences)
+        return Offer(
+            diagnosis, n_images, self._mean_bytes(query, plan, n_images), self._licences(query, plan)
+        )
+
+    def _licences(self, query: str, plan: Plan) -> dict[str, int]:
+        try:
+            return self.facets(query, plan.collections)["copyright_license"]
+        except (FetchError, KeyError):
+            return {
+                name: self.count(f"{query} AND copyright_license:{name}", plan.collections)
+                for name in plan.licences or LICENCES
+            }
 
     def _mean_bytes(self, query: str, plan: Plan, n_images: int) -> float:
-        if not plan.thumbnails:
-            total = self._get("images/search/size/", _search(query, plan.collections))
-            with _understood():
-                return float(total["size"]) / max(n_images, 1)
-        some = list(islice(self._images(query, plan.collections), _PAGE))  # they hardly differ
+        with suppress(FetchError):
+            if not plan.thumbnails:
+                total = self._get("images/search/size/", _search(query, plan.collections))
+                with _understood():
+                    return float(total["size"]) / max(n_images, 1)
+        some = list(islice(self._images(query, plan.collections), _PAGE))
         with _understood():
             return sum(float(image["files"][_file(plan)]["size"]) for image in some) / max(len(some), 1)
 
@@ -182,15 +192,9 @@ class Archive:
         FetchError
             If the archive cannot be reached or answers with something else than what was asked for.
         """
-        of_lesion: Counter[str] = Counter()
         for image in self._spread(plan.query_for(diagnosis), plan):
             with _understood():
-                lesion = image["metadata"]["clinical"].get("lesion_id")
                 candidate = _candidate(image, diagnosis, plan)
-            if lesion and plan.max_per_lesion is not None:
-                of_lesion[lesion] += 1
-                if of_lesion[lesion] > plan.max_per_lesion:
-                    continue
             yield candidate
 
     def _spread(self, query: str, plan: Plan) -> Iterator[dict[str, Any]]:

@@ -54,8 +54,6 @@ class Plan:
         ``image_manipulation``, images that were altered or made by a program are left out.
     collections
         Numbers of the archive's collections; empty for the whole archive.
-    max_per_lesion
-        At most so many photographs of one lesion; None for all.
     seed
         Decides which images are taken where there are more than wanted.
     thumbnails
@@ -64,14 +62,13 @@ class Plan:
     Raises
     ------
     ConfigError
-        For a licence that the archive does not use, or a number that is too small.
+        For a licence that the archive does not use.
     """
 
     image_type: str | None = "dermoscopic"
     licences: tuple[str, ...] = ()
     query: str = ""
     collections: tuple[int, ...] = ()
-    max_per_lesion: int | None = None
     seed: int = 0
     thumbnails: bool = False
 
@@ -79,8 +76,6 @@ class Plan:
         for licence in self.licences:
             if licence not in LICENCES:
                 raise ConfigError(f"licence {licence!r} is not one of the archive's: {', '.join(LICENCES)}")
-        if self.max_per_lesion is not None and self.max_per_lesion < 1:
-            raise ConfigError(f"max_per_lesion is {self.max_per_lesion}; it must be at least 1")
 
     @property
     def filter(self) -> str:

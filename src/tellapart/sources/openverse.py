@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart.data.images import ACCEPTED_SUFFIXES
 from tellapart.errors import FetchError
+from tellapart.sources.answers import one_line, web_address
 from tellapart.sources.candidate import Candidate
-from tellapart.sources.search import OPEN_LICENCES, one_line, versioned, web_address
+from tellapart.sources.licences import OPEN_LICENCES, versioned
 
 if TYPE_CHECKING:
     from tellapart.sources.session import Session
@@ -26,7 +27,7 @@ class Openverse:
     session
         Makes the requests.
     licences
-        Names from `search.LICENCES`; images under others are not offered.
+        Names from `licences.LICENCES`; images under others are not offered.
     api
         Address of the service.
     excluded
