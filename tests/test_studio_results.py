@@ -15,11 +15,13 @@ from tellapart.data.corrections import as_given
 from tellapart.data.journal import Journal
 from tellapart.data.label_events import Change
 from tellapart.errors import ConfigError
+from tellapart.evaluation.evaluation import Evaluation
 from tellapart.evaluation.intervals import clopper_pearson
 from tellapart.evaluation.paired import OUTCOMES
 from tellapart.records import Threshold
 from tellapart.studio.desk import Desk
 from tellapart.studio.operations import perform
+from tellapart.studio.shelf import attach_runs
 
 FIRST = [
     ("benign/000.png", "benign", 0.10),
@@ -65,6 +67,11 @@ def correct(desk, sample_id, field, new):
 
 def ids(answer):
     return [item["id"] for item in answer["items"]]
+
+
+def at(value):
+    """A threshold of malignant."""
+    return Threshold(value, "malignant", "validation", "set by hand")
 
 
 def test_figures_are_those_that_the_run_stored(desk):
@@ -178,6 +185,23 @@ def test_a_run_that_joined_classes_is_compared_by_what_they_became(tmp_path):
     assert ask(desk, "results", run="joined")["relabelled"] == 0
 
 
+def test_a_joined_class_is_what_most_of_its_images_were_to_the_run(tmp_path):
+    data = write_class_folders(tmp_path / "photos", {"melanoma": 2, "naevus": 3})
+    answers = [
+        ("melanoma/000.png", "malignant", 0.9),
+        ("naevus/000.png", "malignant", 0.8),  # this one had been corrected
+        ("naevus/001.png", "benign", 0.2),
+        ("naevus/002.png", "benign", 0.7),
+    ]
+    write_run(tmp_path / "runs" / "joined", predictions_of(answers))
+    desk = Desk(data, as_given(data), Journal(tmp_path / "labels.sqlite"), "ada", tmp_path / "runs")
+    told = ask(desk, "results", run="joined")
+    assert told["labels"]["benign"] == ["benign", "naevus"]
+    attach_runs(desk)
+    wrong = ask(desk, "items", correct="wrong")
+    assert ids(wrong) == ["naevus/000.png", "naevus/002.png"]
+
+
 def test_subgroups_come_from_the_manifest(tmp_path, data):
     rows = [["path", "label", "sex", "patient"]]
     rows += [
@@ -195,6 +219,25 @@ def test_subgroups_come_from_the_manifest(tmp_path, data):
     assert (sensitivity["value"], sensitivity["n"], sensitivity["method"]) == (0.5, 2, "Clopper-Pearson")
     assert sensitivity["ci95"] == list(clopper_pearson(1, 2))
     assert women["figures"]["accuracy"]["value"] == pytest.approx(1 / 3)
+
+
+def test_with_another_threshold_all_figures_are_those_at_it(tmp_path, data):
+    rows = [["path", "label", "sex"]]
+    rows += [[name, label, "female" if k % 2 else "male"] for k, (name, label, _) in enumerate(FIRST)]
+    manifest = data / "manifest.csv"
+    with manifest.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    folder = write_run(tmp_path / "runs" / "first", predictions_of(FIRST), threshold=at(0.5))
+    desk = Desk(manifest, as_given(manifest), Journal(tmp_path / "labels.sqlite"), "ada", tmp_path / "runs")
+
+    def sensitivities():
+        told = ask(desk, "results", corrected=True)
+        (men,) = (one for one in told["subgroups"] if one["value"] == "male")
+        return men["figures"]["sensitivity"]["value"], told["metrics"]["sensitivity"]["value"]
+
+    assert sensitivities() == pytest.approx((0, 1 / 3))
+    Evaluation(predictions_of(FIRST), at(0.4), n_bootstrap=50).save(folder / "evaluation")
+    assert sensitivities() == pytest.approx((1, 2 / 3))
 
 
 def test_two_runs_are_compared_on_what_both_tested(desk):

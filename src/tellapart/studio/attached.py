@@ -63,11 +63,8 @@ class Attached:
             See the attribute.
         """
         known = np.flatnonzero(row >= 0)
-        y_true = predictions.y_true[row[known]]
-        pairs = np.unique(np.stack([given.targets[known], y_true], axis=1)[y_true != UNKNOWN], axis=0)
-        names = predictions.class_names
-        became = {given.class_names[old]: names[new] for old, new in pairs.tolist()}
-        return cls(name, predictions, y_pred, row, became | {own: own for own in names})
+        became = what_became(given, known, predictions, row[known])
+        return cls(name, predictions, y_pred, row, became)
 
     def at(self, i: int) -> Told | None:
         """Return what was predicted of image `i`, or None."""
@@ -117,6 +114,26 @@ class Attached:
         known = (self.row >= 0) & (seen >= 0)
         found[known] = self.predictions.y_prob[self.row[known], column_of[seen[known]]]
         return found
+
+
+def what_became(
+    given: Dataset, numbers: NDArray[np.int64], predictions: Predictions, rows: NDArray[np.integer]
+) -> dict[str, str]:
+    """Return label of the data -> class of a run, which may have joined some of the data's.
+
+    It is read from the labels that the run was told: the class that most images of a label had there, for
+    single ones had been corrected.
+
+    Parameters
+    ----------
+    numbers, rows
+        Of the images that are here: int64 of shape (n,), and the row of `predictions` about each.
+    """
+    names, y_true = predictions.class_names, predictions.y_true[rows]
+    pairs = np.stack([given.targets[numbers], y_true], axis=1)[y_true != UNKNOWN]
+    pairs, counts = np.unique(pairs, axis=0, return_counts=True)
+    ordered = pairs[np.argsort(counts, kind="stable")]  # of one label, the most frequent comes last
+    return {given.class_names[old]: names[new] for old, new in ordered.tolist()} | {own: own for own in names}
 
 
 @dataclass(frozen=True, eq=False)

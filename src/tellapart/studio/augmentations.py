@@ -1,18 +1,16 @@
 """What an augmentation policy does to these images, at the size that the network sees."""
 
-import base64
-import io
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from tellapart.data.images import Resize, load_pixels
-from tellapart.data.pipelines import Pipeline, Pixels
+from tellapart.data.pipelines import Pipeline
 from tellapart.errors import ConfigError, MissingExtra, UnreadableImage
+from tellapart.studio.data_urls import drawn
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.recipe import POLICIES
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
 
 MOST_IMAGES, MOST_VARIANTS = 12, 12
-
-JPEG_QUALITY = 92
 
 _lock = Lock()
 """Seeding touches the process's own generators, so that one picture is made at a time."""
@@ -121,10 +117,4 @@ def _varied(desk: "Desk", i: int, policy: Pipeline, resize: Resize, seed: int, n
     except UnreadableImage as exc:
         return told | {"error": str(exc), "original": "", "variants": []}
     variants = [policy.seeded(pixels, seed, epoch, i) for epoch in range(1, n_variants + 1)]
-    return told | {"original": _url(pixels), "variants": [_url(variant) for variant in variants]}
-
-
-def _url(pixels: Pixels) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return told | {"original": drawn(pixels, "jpeg"), "variants": [drawn(one, "jpeg") for one in variants]}

@@ -44,21 +44,26 @@ def difference(before: StoredRun, after: StoredRun) -> Json:
             f"{before.name} tells {', '.join(first.class_names)} apart, {after.name} "
             f"{', '.join(second.class_names)}; only runs with the same classes can be compared"
         )
-    row = {sample_id: i for i, sample_id in enumerate(first.sample_ids)}
-    pairs = [(row[key], j) for j, key in enumerate(second.sample_ids) if key in row]
-    if not pairs:
+    i, j = rows_of_both(first, second)
+    if not len(i):
         raise ConfigError(
             f"{before.name} and {after.name} were tested on different images; "
             f"keep the test images of {before.name} when you train again"
         )
-    i, j = np.array(pairs, dtype=np.int64).T
     return {
-        "n": len(pairs),
+        "n": len(i),
         "n_before": len(first),
         "n_after": len(second),
         "relabelled": int((first.y_true[i] != second.y_true[j]).sum()),
         "figures": _rows(before, after, i, j),
     }
+
+
+def rows_of_both(first: Predictions, second: Predictions) -> NDArray[np.int64]:
+    """Return the two rows of each image that both are about, int64 of shape (2, n), in the second's order."""
+    row = {sample_id: i for i, sample_id in enumerate(first.sample_ids)}
+    pairs = [(row[key], j) for j, key in enumerate(second.sample_ids) if key in row]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2).T
 
 
 def _rows(before: StoredRun, after: StoredRun, i: NDArray[np.int64], j: NDArray[np.int64]) -> list[Json]:

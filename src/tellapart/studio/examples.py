@@ -23,6 +23,7 @@ from tellapart.serving.answers import model_answer
 from tellapart.serving.batcher import TooManyPixels, check_header
 from tellapart.serving.models import find_bundle, version_of
 from tellapart.serving.settings import Settings
+from tellapart.studio.data_urls import data_url
 from tellapart.studio.jobs import stamp
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import RECORD, StoredRun
@@ -190,8 +191,7 @@ def _answer(classifier: Classifier, image: Json) -> Json:
     except (UnreadableImage, ConfigError) as exc:
         return {**named, "error": str(exc), "status": 413 if isinstance(exc, TooManyPixels) else 400}
     y_prob = classifier.predict_proba(pixels[None], threads=1)[0]
-    shown = "data:image/jpeg;base64," + base64.b64encode(small).decode()
-    return {**named, **model_answer(classifier, y_prob), "thumbnail": shown}
+    return {**named, **model_answer(classifier, y_prob), "thumbnail": data_url(small, "jpeg")}
 
 
 def _content(image: Json) -> bytes:

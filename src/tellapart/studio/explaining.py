@@ -1,7 +1,5 @@
 """Saliency on demand: which parts of one image speak for the answer, worked out in the background."""
 
-import base64
-import io
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -11,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tellapart.bundle import Bundle
 from tellapart.data.images import load_pixels
 from tellapart.errors import ConfigError
+from tellapart.studio.data_urls import drawn
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import StoredRun
 
@@ -98,8 +96,8 @@ class Study:
             "empty": not made.map.any(),
             "meaning": f"{MEANING[made.method]} It tells {made.n_places} × {made.n_places} places apart.",
             "caveat": CAVEAT,
-            "picture": _png(pixels),
-            "overlay": _png(painted(made.map)),
+            "picture": drawn(pixels, "png"),
+            "overlay": drawn(painted(made.map), "png"),
         }
 
 
@@ -139,10 +137,3 @@ def painted(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     channels = [np.interp(heat, steps, _RAMP[:, channel]) for channel in range(3)]
     rgba: NDArray[np.uint8] = np.rint(np.stack([*channels, 190 * np.sqrt(heat)], axis=-1)).astype(np.uint8)
     return rgba
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    """Return pixels as the address of a PNG that holds them."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -7,6 +7,7 @@ import numpy as np
 
 from tellapart.errors import ConfigError
 from tellapart.studio import explaining
+from tellapart.studio.difference import rows_of_both
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.tested import KINDS, Tested
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from tellapart.evaluation.paired import Paired
     from tellapart.studio.desk import Desk
+    from tellapart.studio.shelf import StoredRun
 
 MOST_SHOWN = 200
 """Images in one answer."""
@@ -29,9 +31,10 @@ def results(desk: "Desk", arguments: Arguments) -> Json:
     runs = desk.shelf.tested()
     if not name:
         return {"run": None, "runs": runs, "unfinished": desk.shelf.names()}
-    tested = Tested.of(desk, name)
+    run = desk.shelf.run(name)
+    tested = Tested.of(desk, run)
     corrected = arguments.flag("corrected", False)
-    metrics = _corrected_figures(desk, name, desk.catalog.version) if corrected else tested.run.metrics
+    metrics = _corrected_figures(desk, run, desk.catalog.version) if corrected else run.metrics
     if metrics is None:
         raise ConfigError(f"{name} has predictions but no metrics.json; evaluate it again")
     return {
@@ -45,7 +48,7 @@ def results(desk: "Desk", arguments: Arguments) -> Json:
         "excluded": int(tested.excluded.sum()),
         "not_here": int((tested.number < 0).sum()),
         "kinds": {kind: len(tested.ranked(kind, corrected=corrected)) for kind in KINDS},
-        "subgroups": _subgroups(desk, name, desk.catalog.version, corrected),
+        "subgroups": _subgroups(desk, run, desk.catalog.version, corrected),
     }
 
 
@@ -54,7 +57,7 @@ def ranked(desk: "Desk", arguments: Arguments) -> Json:
 
     Arguments: `run`, `kind` (one of `KINDS`), `corrected`, `start`, `count`.
     """
-    tested = Tested.of(desk, arguments.text("run"))
+    tested = Tested.of(desk, desk.shelf.run(arguments.text("run")))
     kind, corrected = arguments.one_of("kind", KINDS), arguments.flag("corrected", False)
     return _part(desk, tested, tested.ranked(kind, corrected=corrected), arguments)
 
@@ -64,7 +67,7 @@ def compare(desk: "Desk", arguments: Arguments) -> Json:
 
     Arguments: `first`, `second`; the difference is the second's accuracy less the first's.
     """
-    first, second = (Tested.of(desk, arguments.text(name)) for name in ("first", "second"))
+    first, second = _two(desk, arguments)
     rows, paired = _paired(first, second)
     told = {
         "first": first.run.name,
@@ -93,7 +96,7 @@ def outcomes(desk: "Desk", arguments: Arguments) -> Json:
     """
     from tellapart.evaluation.paired import OUTCOMES
 
-    first, second = (Tested.of(desk, arguments.text(name)) for name in ("first", "second"))
+    first, second = _two(desk, arguments)
     rows, paired = _paired(first, second)
     chosen = rows[:, paired.where(arguments.one_of("outcome", OUTCOMES))]
     answer = _part(desk, second, chosen[1], arguments)
@@ -128,20 +131,17 @@ def _part(desk: "Desk", tested: Tested, rows: "NDArray[np.int64]", arguments: Ar
     }
 
 
+def _two(desk: "Desk", arguments: Arguments) -> tuple[Tested, Tested]:
+    first, second = (desk.shelf.run(arguments.text(name)) for name in ("first", "second"))
+    return Tested.of(desk, first), Tested.of(desk, second)
+
+
 def _paired(first: Tested, second: Tested) -> "tuple[NDArray[np.int64], Paired]":
     """Return the rows of each image that counts in both, int64 of shape (2, n), and who is right there."""
     from tellapart.evaluation.paired import Paired
 
-    row_of = {sample_id: row for row, sample_id in enumerate(first.predictions.sample_ids)}
-    counts = first.counts_now
-    pairs = [
-        (row_of[sample_id], row)
-        for row, (sample_id, used) in enumerate(
-            zip(second.predictions.sample_ids, second.counts_now.tolist(), strict=True)
-        )
-        if used and sample_id in row_of and counts[row_of[sample_id]]
-    ]
-    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    rows = rows_of_both(first.predictions, second.predictions)
+    rows = rows[:, first.counts_now[rows[0]] & second.counts_now[rows[1]]]
     mine, other = rows
     groups = second.predictions.groups
     return rows, Paired(
@@ -152,26 +152,30 @@ def _paired(first: Tested, second: Tested) -> "tuple[NDArray[np.int64], Paired]"
 
 
 @lru_cache(maxsize=8)
-def _corrected_figures(desk: "Desk", name: str, version: int) -> Json:
-    """Evaluate anew; kept, because the intervals take seconds. `version` is of the labels."""
+def _corrected_figures(desk: "Desk", run: "StoredRun", version: int) -> Json:
+    """Evaluate anew; kept, because the intervals take seconds.
+
+    Of another `version` of the labels, and of a run that the shelf has read anew because its threshold was
+    changed, the figures are others.
+    """
     from tellapart.evaluation.evaluation import Evaluation
 
-    tested = Tested.of(desk, name)
-    stored = tested.run.metrics or {}
+    tested = Tested.of(desk, run)
+    stored = run.metrics or {}
     draws = {key: stored[key] for key in ("n_bootstrap", "seed") if key in stored}
-    return Evaluation(tested.corrected, tested.run.threshold, **draws).to_dict()
+    return Evaluation(tested.corrected, run.threshold, **draws).to_dict()
 
 
 @lru_cache(maxsize=8)
-def _subgroups(desk: "Desk", name: str, version: int, corrected: bool) -> list[Json]:
-    """Return the figures by metadata of the images that are here."""
+def _subgroups(desk: "Desk", run: "StoredRun", version: int, corrected: bool) -> list[Json]:
+    """Return the figures by metadata of the images that are here; kept as `_corrected_figures` are."""
     from tellapart.evaluation.subgroups import subgroups
 
-    tested = Tested.of(desk, name)
+    tested = Tested.of(desk, run)
     rows = np.flatnonzero((tested.number >= 0) & (tested.counts_now if corrected else True))
     samples = desk.catalog.given.samples
     metadata = [samples[i].metadata for i in tested.number[rows].tolist()]
-    threshold, groups = tested.run.threshold, tested.predictions.groups
+    threshold, groups = run.threshold, tested.predictions.groups
     found = subgroups(
         metadata,
         (tested.y_now if corrected else tested.predictions.y_true)[rows],

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tellapart.errors import ConfigError
 from tellapart.records import UNKNOWN, Predictions
+from tellapart.studio.attached import what_became
 from tellapart.studio.operation import Json
 from tellapart.studio.shelf import StoredRun
 
@@ -52,29 +53,24 @@ class Tested:
     labels: dict[str, list[str]]
 
     @classmethod
-    def of(cls, desk: "Desk", name: str) -> "Tested":
+    def of(cls, desk: "Desk", run: StoredRun) -> "Tested":
         """Read a run's predictions and look up what its images are called now.
 
         Raises
         ------
         ConfigError
-            If there is no such run, or it tested nothing.
+            If it tested nothing.
         """
-        run, catalog = desk.shelf.run(name), desk.catalog
-        predictions, y_pred = run.predictions, run.y_pred
+        catalog, predictions, y_pred = desk.catalog, run.predictions, run.y_pred
         if predictions is None or y_pred is None:
-            raise ConfigError(f"{name} has no predictions of a test set; choose another run")
+            raise ConfigError(f"{run.name} has no predictions of a test set; choose another run")
         catalog.refresh()
         numbers = [catalog.index(sample_id) for sample_id in predictions.sample_ids]
         number = np.array([-1 if i is None else i for i in numbers], dtype=np.int64)
         names, y_now = predictions.class_names, predictions.y_true.copy()
-        # A run may have joined classes: what became of the others is read from the labels that it stored.
-        became = {
-            catalog.given.samples[i].label: int(true)
-            for i, true in zip(number.tolist(), predictions.y_true, strict=True)
-            if i >= 0 and true != UNKNOWN
-        } | {own: k for k, own in enumerate(names)}
         here = np.flatnonzero(number >= 0)
+        told = what_became(catalog.given, number[here], predictions, here)
+        became = {label: names.index(own) for label, own in told.items()}
         y_now[here] = [became.get(catalog.label(i), UNKNOWN) for i in number[here].tolist()]
         excluded = np.zeros(len(number), dtype=np.bool_)
         excluded[here] = [catalog.is_excluded(i) for i in number[here].tolist()]
