@@ -15,7 +15,7 @@ import pytest
 
 from tellapart.data import fetch as fetching
 from tellapart.data.addresses import NO_ANSWER, ForbiddenAddress
-from tellapart.data.fetch import Allowance, FetchRules, FetchTimeout, NotAnImage, fetch
+from tellapart.data.fetch import Budget, FetchRules, FetchTimeout, NotAnImage, fetch
 from tellapart.errors import FetchError
 from web import PNG, at, http, redirect, refused
 
@@ -98,12 +98,20 @@ def test_42_the_limit_is_a_limit(serve, extra, framing):
         assert fetch(server.url, rules) == body
 
 
-def test_42_several_images_share_an_allowance(serve):
+def test_42_several_images_share_their_bytes(serve):
     server = serve(http())
-    allowance = Allowance(2 * len(PNG) + 1)
-    assert [fetch(server.url, server.rules, allowance) for _ in range(2)] == [PNG, PNG]
+    budget = Budget(2 * len(PNG) + 1, 10)
+    assert [fetch(server.url, server.rules, budget) for _ in range(2)] == [PNG, PNG]
     with pytest.raises(NotAnImage, match=f"together are larger than {2 * len(PNG) + 1:,} bytes"):
-        fetch(server.url, server.rules, allowance)
+        fetch(server.url, server.rules, budget)
+
+
+def test_43_several_images_share_their_time(serve):
+    silent, server = serve(lambda _peer, _head: time.sleep(3)), serve(http())
+    budget = Budget(10**6, SOON_S)
+    refused(silent.url, silent.rules, FetchTimeout, budget=budget)
+    assert "0.4 seconds" in refused(server.url, server.rules, FetchTimeout, budget=budget)
+    assert server.heads == []
 
 
 def test_42_a_length_that_is_too_large_is_believed_before_the_body_is_read(serve):

@@ -1,10 +1,13 @@
 """Who is let in, for how long, and what refusals look like; over real connections."""
 
 import asyncio
+import gzip
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import httpx2
 import pytest
@@ -14,8 +17,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pictures import encode, solid
+from processes import eventually
 from servers import running, send_raw
 from tellapart.serving.app import create_app
+from tellapart.serving.bodies import read_body
 from tellapart.serving.guard import Guard
 from tellapart.serving.keys import Keys
 from tellapart.serving.settings import Settings
@@ -297,6 +302,32 @@ def test_all_bodies_together_have_a_limit(monkeypatch):
         answers = [httpx2.request("GET", url, content=b"x" * 1001) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [503] * 3
         assert httpx2.request("GET", url, content=b"x" * 1000).text == "1000"
+
+
+def test_what_compressed_bodies_become_counts_towards_that_limit(monkeypatch):
+    """Attack 13, by many at once: each is small on the wire, and within its own limit."""
+    monkeypatch.setattr("tellapart.serving.guard.MAX_HELD_BODIES", 2)
+    settings = Settings({"m": Path("run")}, max_body_bytes=100_000)
+    held, go = [], Event()
+
+    async def hold(request):
+        held.append(await read_body(request, settings))
+        await asyncio.to_thread(go.wait, 10)
+        return PlainTextResponse("done")
+
+    def ask() -> httpx2.Response:
+        return httpx2.request(
+            "GET", url, content=gzip.compress(bytes(95_000)), headers={"Content-Encoding": "gzip"}
+        )
+
+    with running(app_of(hold, settings)) as url, ThreadPoolExecutor(2) as pool:
+        first = [pool.submit(ask) for _ in range(2)]
+        eventually(lambda: len(held) == 2)
+        refused = ask()
+        go.set()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert [answer.result().status_code for answer in first] == [200, 200]
+        assert ask().status_code == 200
 
 
 def test_beyond_loopback_metrics_need_a_key_and_names_are_free_unless_listed(trained, keys, key):

@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as fuzzing
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -119,7 +120,7 @@ def test_settings_show_in_the_document(trained, tmp_path):
         document = document_of(url)
     assert "2.5 MB, 3 images" in document["info"]["description"]
     schemas = document["components"]["schemas"]
-    assert list(schemas["Image"]["properties"]) == ["base64", "url"]
+    assert list(schemas["Image"]["properties"]) == ["base64", "url", "name"]
     assert schemas["PredictRequest"]["properties"]["images"]["maxItems"] == 3
     by_name = {p["name"]: p for p in document["paths"]["/v1/predict"]["post"]["parameters"]}
     assert by_name["model"]["schema"]["enum"] == ["photos", "again"]
@@ -188,3 +189,37 @@ def test_no_fuzzed_request_gets_a_5xx_or_an_undocumented_answer(url, mode):
 
         ask()
     assert n_asked >= 200
+
+
+HALVES = st.text(st.characters(categories=["Cs"]) | st.characters(), min_size=1, max_size=8)
+"""Text as JSON can write it: half surrogate pairs, as in "\\ud800", included, which UTF-8 cannot write."""
+
+
+@pytest.mark.slow
+@fuzzing(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(text=HALVES)
+def test_no_text_that_might_be_repeated_gets_a_5xx(url, text):
+    good = base64.b64encode(encode(solid("red"), "PNG")).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [good]}
+    bodies = {
+        "/v1/predict": [
+            {"images": [{"base64": good, "name": text}, {"base64": text, "name": text}]},
+            {"images": [{"url": text}, {text: text}]},
+            {"images": [{"base64": good}], text: text},
+            {"images": [{"base64": good}], "model": text},
+        ],
+        "/score": [[{"image_in_base64": good, "parameters": {text: text}}, {"image_in_base64": text}, text]],
+        "/v2/models/photos/infer": [
+            {"id": text, "parameters": {text: text}, "inputs": [{**tensor, "parameters": {text: text}}]},
+            {"inputs": [{**tensor, "name": text}]},
+            {"inputs": [{**tensor, "datatype": text}]},
+            {"inputs": [{**tensor, "data": [text]}]},
+            {"inputs": [tensor], "outputs": [{"name": text}]},
+        ],
+    }
+    for path, those in bodies.items():
+        for body in those:
+            request = urllib.request.Request(
+                url + path, json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+            )
+            assert status_of(request) < 500, (path, body)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 import time
 import zlib
 from threading import Thread
@@ -106,6 +107,35 @@ def test_a_list_in_json_with_per_image_errors(url, pictures):
     assert results[0]["name"] == "first"
     assert [entry["label"] for entry in results[0]["top"]] == ["malignant", "benign"]
     assert "--allow-urls" in results[4]["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"images": [{"base64": "B64", "name": "a\\ud800b"}, {"base64": "!", "name": "\\udfff"}]}',
+        '{"images": [{"base64": "B64"}], "\\ud800": 1}',
+        '{"images": [{"base64": "B64"}], "model": "\\ud800"}',
+        '{"images": [{"url": "http://\\ud800/"}]}',
+    ],
+)
+def test_text_that_no_answer_could_repeat_is_no_error(url, pictures, body):
+    answer = post(
+        url,
+        content=body.replace("B64", b64(pictures[0])).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code in (200, 400, 404)
+    assert answer.status_code > 200 or answer.json()["predictions"][0].get("name", "a?b") == "a?b"
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "unicode_escape", "utf-16", "utf-7", "idna", "undefined", "rot13"]
+)
+def test_file_names_in_any_charset_are_no_error(url, pictures, charset):
+    head = b'--x\r\nContent-Disposition: form-data; name="a"; filename="\\ud800\xff.png"\r\n\r\n'
+    kind = f"multipart/form-data; boundary=x; charset={charset}"
+    answer = post(url, content=head + pictures[0] + b"\r\n--x--", headers={"Content-Type": kind})
+    assert answer.status_code in (200, 400)
 
 
 def test_one_bad_image_alone_is_a_problem(url):
@@ -312,6 +342,39 @@ def test_images_by_url_may_together_be_as_large_as_a_body(trained, pictures):
     assert sorted("label" in result for result in results) == [False, True, True]
     [refused] = [result for result in results if "error" in result]
     assert (refused["status"], "together" in refused["error"]) == (400, True)
+
+
+def silent_server() -> socket.socket:
+    """A server that lets everybody in and never says a word."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.listen(200)
+    return server
+
+
+def test_addresses_that_never_answer_harm_no_other_image(trained, pictures):
+    """Attack 43, 31 times in one request: the images beside them are answered, well within its time."""
+    _picture_app.picture = pictures[1]
+    with running(_picture_app, lifespan="off") as elsewhere, silent_server() as silent:
+        port = silent.getsockname()[1]
+        settings = Settings(
+            {"m": trained.folder},
+            url_scoring=True,
+            url_allow_private=True,
+            url_ports=(port, int(elsewhere.rsplit(":", 1)[1])),
+            url_timeout_s=1.5,
+            request_timeout_s=4,
+        )
+        hanging = [{"url": f"http://127.0.0.1:{port}/{n}.png"} for n in range(30)]
+        images = [{"base64": b64(pictures[0])}, *hanging, {"url": f"{elsewhere}/a.png"}]
+        with running(create_app(settings)) as url:
+            started = time.monotonic()
+            answer = post(url, json={"images": images})
+            took_s = time.monotonic() - started
+
+    results = answer.json()["predictions"]
+    assert (results[0]["label"], results[-1]["label"]) == ("benign", "malignant")
+    assert {result["status"] for result in results[1:-1]} == {504}
+    assert took_s < 3
 
 
 def test_forbidden_addresses_closed_ports_and_unknown_names_answer_alike(trained):

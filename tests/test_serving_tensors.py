@@ -80,7 +80,10 @@ def test_elements_in_base64_come_back_in_json_and_behind_it(tensor):
 
 @given(st.lists(st.tuples(st.one_of(numeric(), texts()), st.booleans()), max_size=4))
 def test_an_answer_holds_every_output_in_order(outputs):
-    outputs = [(t, binary or t.datatype == "BYTES") for t, binary in outputs]
+    # JSON can write neither encoded bytes nor NaN.
+    outputs = [
+        (t, binary or t.datatype == "BYTES" or not np.isfinite(t.values).all()) for t, binary in outputs
+    ]
     body, length = pack({"id": "7"}, outputs)
     message = json.loads(body[:length])
     assert message["id"] == "7"
@@ -206,7 +209,7 @@ def test_50_elements_that_lie_about_their_length_are_refused(data, says):
         ("FP32", [1, "2"]),
         ("BOOL", [1, True]),
         ("BYTES", ["aaaa", 2]),
-        ("BYTES", ["aaaa", "no base64"]),
+        ("BYTES", ["aaaa", "no base64!"]),
         ("BYTES", ["aaaa", "äöü="]),
         ("BYTES", ["aaaa", "aaa"]),
     ],

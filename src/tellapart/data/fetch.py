@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK_BYTES = 64 * 1024
 _OVERHEAD_BYTES = 1024 * 1024  # of headers and of chunks' framing, beside the body
-_MAX_LOOKUPS = 32
+_MAX_LOOKUPS = 128  # threads; a lookup that hangs outlives its image's time by far
 _free_lookups = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
 
@@ -61,7 +61,7 @@ class FetchRules:
     max_bytes
         Largest image that is taken.
     timeout_s
-        From the call to the last byte, all redirects included.
+        From the call to the last byte, all redirects included, of an image that has no budget with others.
     max_redirects
         How often a server may send us elsewhere.
     """
@@ -74,15 +74,24 @@ class FetchRules:
     max_redirects: int = 3
 
 
-class Allowance:
-    """How many bytes several images may have together; threads share it."""
+class Budget:
+    """The bytes and the time that several images have together; threads share it.
 
-    def __init__(self, n_bytes: int) -> None:
+    Parameters
+    ----------
+    n_bytes
+        Of all images.
+    seconds
+        From now to the last byte, lookups, connections and redirects included.
+    """
+
+    def __init__(self, n_bytes: int, seconds: float) -> None:
         self._n_bytes = self._left_bytes = n_bytes
+        self._seconds, self._ends_at_s = seconds, time.monotonic() + seconds
         self._lock = threading.Lock()
 
     def take(self, n_bytes: int) -> None:
-        """Count bytes that arrived.
+        """Count bytes of an image that arrived.
 
         Raises
         ------
@@ -96,15 +105,34 @@ class Allowance:
                     f"the images together are larger than {self._n_bytes:,} bytes: ask for fewer"
                 )
 
+    def left_s(self) -> float:
+        """Return the time that is left.
+
+        Raises
+        ------
+        TimeoutError
+            If it is over.
+        """
+        left_s = self._ends_at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+    def late(self) -> FetchTimeout:
+        """Return what to say of an image that did not come in time."""
+        return FetchTimeout(
+            f"no whole image within {self._seconds:.3g} seconds: try again, or send the image itself"
+        )
+
 
 def fetch(
     url: str,
     rules: FetchRules,
-    allowance: Allowance | None = None,
+    budget: Budget | None = None,
     *,
     resolver: Resolver = socket.getaddrinfo,
 ) -> bytes:
-    """Return the bytes of the image at `url`, counted in `allowance`; call it from a thread, it blocks.
+    """Return the bytes of the image at `url`, taken out of `budget`; call it from a thread, it blocks.
 
     Raises
     ------
@@ -113,23 +141,19 @@ def fetch(
         `NotAnImage` (another kind of answer, or too large), 504 for `FetchTimeout`. No message repeats
         anything that a server said.
     """
-    deadline = _Deadline(time.monotonic() + rules.timeout_s)
+    budget = budget or Budget(rules.max_bytes, rules.timeout_s)
     try:
-        return _follow(url, rules, allowance or Allowance(rules.max_bytes), resolver, deadline)
+        return _follow(url, rules, budget, resolver)
     except FetchError:
         raise
     except TimeoutError:
-        raise FetchTimeout(
-            f"no whole image within {rules.timeout_s:g} seconds: try again, or send the image itself"
-        ) from None
+        raise budget.late() from None
     except (OSError, http.client.HTTPException, ValueError) as exc:
         _log.debug("no usable answer: %r", exc)
         raise ForbiddenAddress from None
 
 
-def _follow(
-    url: str, rules: FetchRules, allowance: Allowance, resolver: Resolver, deadline: "_Deadline"
-) -> bytes:
+def _follow(url: str, rules: FetchRules, budget: Budget, resolver: Resolver) -> bytes:
     for _ in range(rules.max_redirects + 1):
         check = functools.partial(
             resolve,
@@ -139,13 +163,13 @@ def _follow(
             hosts=rules.hosts,
             resolver=resolver,
         )
-        target = _in_thread(check, deadline)
+        target = _in_thread(check, budget)
         with (
-            closing(_Connection(target, deadline, rules.max_bytes + _OVERHEAD_BYTES)) as connection,
+            closing(_Connection(target, budget, rules.max_bytes + _OVERHEAD_BYTES)) as connection,
             connection.ask() as response,
         ):
             if response.status not in _REDIRECTS:
-                return _image(response, rules.max_bytes, allowance)
+                return _image(response, rules.max_bytes, budget)
             location = response.getheader("Location", "")
         if not (location.isascii() and location.isprintable()):
             raise ForbiddenAddress  # urljoin would drop the odd characters, and so hide them from the check
@@ -153,7 +177,7 @@ def _follow(
     raise NotAnImage(f"more than {rules.max_redirects} redirects: give the address of the image itself")
 
 
-def _image(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowance) -> bytes:
+def _image(response: http.client.HTTPResponse, max_bytes: int, budget: Budget) -> bytes:
     """Return the body, or refuse the answer from its headers before reading any of it."""
     if response.status != 200:
         raise NotAnImage(f"the server answered with status {response.status}: check the address")
@@ -165,10 +189,10 @@ def _image(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowa
         )
     if response.getheader("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise NotAnImage("the server sent the image compressed once more, unasked: send the image itself")
-    return _body(response, max_bytes, allowance)
+    return _body(response, max_bytes, budget)
 
 
-def _body(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowance) -> bytes:
+def _body(response: http.client.HTTPResponse, max_bytes: int, budget: Budget) -> bytes:
     too_large = NotAnImage(f"the image is larger than {max_bytes:,} bytes: send a smaller one")
     if response.length is not None and response.length > max_bytes:
         raise too_large
@@ -177,29 +201,18 @@ def _body(response: http.client.HTTPResponse, max_bytes: int, allowance: Allowan
         body += chunk
         if len(body) > max_bytes:
             raise too_large
-        allowance.take(len(chunk))
+        budget.take(len(chunk))
     if response.length:  # what the server promised and did not send
         raise http.client.IncompleteRead(b"", response.length)
     return bytes(body)
 
 
-@dataclass(frozen=True, slots=True)
-class _Deadline:
-    at_s: float  # of time.monotonic()
-
-    def left_s(self) -> float:
-        left_s = self.at_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
-
-
-def _in_thread(call: Callable[[], T], deadline: _Deadline) -> T:
+def _in_thread(call: Callable[[], T], budget: Budget) -> T:
     """Return what `call` returns, or stop waiting: a lookup of a name cannot be interrupted.
 
     The threads are daemons, so that a hanging name server delays no exit, and there is a limit to them.
     """
-    if not _free_lookups.acquire(timeout=deadline.left_s()):
+    if not _free_lookups.acquire(timeout=budget.left_s()):
         raise TimeoutError
     future: Future[T] = Future()
 
@@ -212,30 +225,30 @@ def _in_thread(call: Callable[[], T], deadline: _Deadline) -> T:
             _free_lookups.release()
 
     threading.Thread(target=work, name="look up", daemon=True).start()
-    return future.result(timeout=deadline.left_s())
+    return future.result(timeout=budget.left_s())
 
 
 class _Connection(http.client.HTTPConnection):
     """HTTP with the address that was checked, whatever its name may resolve to by now."""
 
-    def __init__(self, target: Target, deadline: _Deadline, max_bytes: int) -> None:
+    def __init__(self, target: Target, budget: Budget, max_bytes: int) -> None:
         super().__init__(target.host, target.port)
         self._target = target
-        self._deadline = deadline
+        self._budget = budget
         self._max_bytes = max_bytes
 
     def connect(self) -> None:
         sock = socket.create_connection(
-            (self._target.address, self._target.port), timeout=self._deadline.left_s()
+            (self._target.address, self._target.port), timeout=self._budget.left_s()
         )
         try:
             if self._target.scheme == "https":
-                sock.settimeout(self._deadline.left_s())
+                sock.settimeout(self._budget.left_s())
                 sock = _tls().wrap_socket(sock, server_hostname=self._target.host)
         except BaseException:
             sock.close()
             raise
-        self.sock = _TimedSocket(sock, self._deadline, self._max_bytes)
+        self.sock = _TimedSocket(sock, self._budget, self._max_bytes)
 
     def ask(self) -> http.client.HTTPResponse:
         headers = {
@@ -255,39 +268,39 @@ class _TimedSocket:
     A socket's own timeout begins anew with every byte, so that a slow sender could hold on for ever.
     """
 
-    def __init__(self, sock: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, budget: Budget, max_bytes: int) -> None:
         self._sock = sock
-        self._deadline = deadline
+        self._budget = budget
         self._max_bytes = max_bytes
 
     def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self._deadline.left_s())
+        self._sock.settimeout(self._budget.left_s())
         self._sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedStream(self._sock, self._deadline, self._max_bytes))
+        return io.BufferedReader(_TimedStream(self._sock, self._budget, self._max_bytes))
 
     def close(self) -> None:
         self._sock.close()
 
 
 class _TimedStream(io.RawIOBase):
-    """What arrives on a socket, until the time or the allowance of bytes is over.
+    """What arrives on a socket, until the time or the limit of bytes is over.
 
     Bytes are counted here, below `http.client`, since a chunk of size -1 makes that read to the very end.
     """
 
-    def __init__(self, sock: socket.socket, deadline: _Deadline, max_bytes: int) -> None:
+    def __init__(self, sock: socket.socket, budget: Budget, max_bytes: int) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until the last byte is read
-        self._deadline = deadline
+        self._budget = budget
         self._left_bytes = max_bytes
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
-        self._sock.settimeout(self._deadline.left_s())
+        self._sock.settimeout(self._budget.left_s())
         count = self._raw.readinto(buffer)
         self._left_bytes -= count or 0
         if self._left_bytes < 0:

@@ -27,8 +27,8 @@ class Admission:
         self._names = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
         self._allowances: dict[str, Allowance] = {}
 
-    def check(self, scope: Scope) -> None:
-        """Let a request pass.
+    def check(self, scope: Scope) -> str:
+        """Let a request pass; return the name of its key, empty where it needs none.
 
         Raises
         ------
@@ -40,12 +40,15 @@ class Admission:
             raise Problem(431, f"the headers are larger than {MAX_HEADER_BYTES:,} bytes")
         path = scope["path"]
         if path in _PROBES:  # orchestrators ask by whatever address they know
-            return
+            return ""
         headers = Headers(scope=scope)
         host = self._check_host(headers)
         self._check_origin(headers, host)
-        if not self._is_open(path):
-            self._check_rate(self._check_key(scope))
+        if self._is_open(path):
+            return ""
+        caller = self._check_key(scope)
+        self._check_rate(caller)
+        return caller
 
     def _is_open(self, path: str) -> bool:
         open_metrics = path == "/metrics" and self._settings.is_loopback

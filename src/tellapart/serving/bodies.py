@@ -1,12 +1,8 @@
-"""Read a request's body within limits, whatever its headers claim, and parse what it holds."""
+"""A request's body: read within limits, whatever its headers claim, and cut into its parts."""
 
-import base64
-import binascii
-import json
 import zlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,9 +10,6 @@ from starlette.requests import Request
 
 from tellapart.serving.problems import Problem
 from tellapart.serving.settings import Settings
-
-MAX_JSON_VALUES = 100_000
-"""Of a body in JSON; an image in base64 is one of them."""
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -28,7 +21,8 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     ------
     Problem
         413 when it is too large, as sent or decompressed; 415 for an unknown Content-Encoding; 400 when
-        it does not decompress. The guard adds 408 for one that does not end in time.
+        it does not decompress; 503 when all requests together hold too much, which what it decompresses
+        to counts towards. The guard adds 408 for one that does not end in time.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "", *_WINDOW_BITS):
@@ -48,7 +42,11 @@ async def read_body(request: Request, settings: Settings) -> bytes:
             raise _too_large(limit)
         chunks.append(chunk)
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return _inflate(body, encoding, limit) if encoding in _WINDOW_BITS else body
+    if encoding not in _WINDOW_BITS:
+        return body
+    inflated = _inflate(body, encoding, limit)
+    request.state.held.add(len(inflated))
+    return inflated
 
 
 def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -66,42 +64,6 @@ def _inflate(body: bytes, encoding: str, limit: int) -> bytes:
 
 def _too_large(limit: int) -> Problem:
     return Problem(413, f"the body is larger than {limit:,} bytes")
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON.
-
-    Raises
-    ------
-    Problem
-        400 if it is none, nested without end, or has very many values.
-    """
-    # Counted before they are parsed, which for millions would hold up all other requests for seconds.
-    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
-        raise Problem(400, f"the body has more than {MAX_JSON_VALUES:,} values in JSON")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-        raise Problem(400, f"the body is not JSON: {reason[:200]}") from exc
-
-
-def decode_base64(text: str) -> bytes:
-    """Return the bytes of base64 text, also as a data URL or with line breaks.
-
-    Raises
-    ------
-    Problem
-        400 if it is not base64.
-    """
-    if text.startswith("data:"):
-        head, _, text = text.partition(",")
-        if not head.endswith(";base64"):
-            raise Problem(400, "the data URL is not base64")
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise Problem(400, f"the image is not base64: {exc}") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +94,12 @@ async def parse_multipart(headers: Headers, body: bytes, max_files: int) -> tupl
     parser = _InMemory(headers, stream(), max_files=max_files, max_fields=20, max_part_size=1000)
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError) as exc:
-        reason = exc.message if isinstance(exc, MultiPartException) else "no boundary"
-        raise Problem(400, f"the multipart body cannot be read: {reason}") from exc
+    except MultiPartException as exc:
+        raise _unreadable(exc.message) from exc
+    except KeyError as exc:
+        raise _unreadable("no boundary") from exc
+    except UnicodeError as exc:
+        raise _unreadable("it is not in the charset that it names") from exc
     files: list[Part] = []
     fields: dict[str, str] = {}
     try:
@@ -146,3 +111,7 @@ async def parse_multipart(headers: Headers, body: bytes, max_files: int) -> tupl
     finally:
         await form.close()
     return files, fields
+
+
+def _unreadable(reason: str) -> Problem:
+    return Problem(400, f"the multipart body cannot be read: {reason}")

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tellapart.serving import logs
 from tellapart.serving.admission import Admission
+from tellapart.serving.held import Held, Share
 from tellapart.serving.metrics import route_of
 from tellapart.serving.problems import Problem, problem_response
 from tellapart.serving.settings import Settings
@@ -38,16 +39,15 @@ _SECURITY_HEADERS: Mapping[str, str] = {
 class Guard:
     """ASGI middleware around the whole service.
 
-    Attributes
-    ----------
-    held_bytes
-        Of all requests' bodies that are being read or answered.
+    Handlers find in ``request.state``: ``request_id``; ``held``, to which they add what they keep in memory
+    beside the body; ``caller``, the name of its key; and ``ends_at_s``, the event loop's time at which it
+    is given up.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
         self.admission = Admission(settings)
-        self.held_bytes = 0
+        self.held = Held(MAX_HELD_BODIES * settings.max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -66,24 +66,25 @@ class _Exchange:
         given = headers.get("x-request-id", "")
         self._id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self._status = 0
-        self._held_bytes = 0
+        self._held = Share(guard.held)
         self._body_came = "content-length" not in headers and "transfer-encoding" not in headers
 
     async def run(self) -> None:
         started_s = time.perf_counter()
-        self._scope.setdefault("state", {})["request_id"] = self._id
+        self._scope.setdefault("state", {}).update(request_id=self._id, held=self._held)
         try:
             await self._answer()
         except ClientDisconnect:
             self._status = 499  # nobody is left to tell
         finally:
-            self._guard.held_bytes -= self._held_bytes
+            self._held.end()
             self._note(time.perf_counter() - started_s)
 
     async def _answer(self) -> None:
         try:
-            self._guard.admission.check(self._scope)
-            async with asyncio.timeout(self._guard.settings.request_timeout_s):
+            caller = self._guard.admission.check(self._scope)
+            async with asyncio.timeout(self._guard.settings.request_timeout_s) as clock:
+                self._scope["state"].update(caller=caller, ends_at_s=clock.when())
                 await self._guard.app(self._scope, self.receive, self.send)
         except ClientDisconnect:
             raise
@@ -111,11 +112,7 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._body_came = not message.get("more_body", False)
-            n_bytes = len(message.get("body", b""))
-            self._held_bytes += n_bytes
-            self._guard.held_bytes += n_bytes
-            if self._guard.held_bytes > MAX_HELD_BODIES * self._guard.settings.max_body_bytes:
-                raise Problem.busy("too many large requests at once; come again later")
+            self._held.add(len(message.get("body", b"")))
         return message
 
     async def send(self, message: Message) -> None:

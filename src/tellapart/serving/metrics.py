@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
+
+from tellapart.serving.documents import Document
 
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -133,17 +135,17 @@ def metrics(request: Request) -> Response:
 
 async def healthz(request: Request) -> Response:
     """Say that the process lives, overloaded, loading or draining as it may be."""
-    return JSONResponse({"status": "alive"})
+    return Document({"status": "alive"})
 
 
 async def readyz(request: Request) -> Response:
     """Say whether new requests should be sent here; not while models load, nor when about to end."""
     service = getattr(request.app.state, "service", None)
     if service is None:
-        return JSONResponse({"status": "loading"}, status_code=503, headers={"Retry-After": "1"})
+        return Document({"status": "loading"}, status_code=503, headers={"Retry-After": "1"})
     if service.draining:
-        return JSONResponse({"status": "draining"}, status_code=503, headers={"Retry-After": "5"})
-    return JSONResponse({"status": "ready"})
+        return Document({"status": "draining"}, status_code=503, headers={"Retry-After": "5"})
+    return Document({"status": "ready"})
 
 
 routes = [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tellapart.serving.documents import Document
 from tellapart.serving.openapi import document
 
 STATIC = Path(__file__).parent / "static"
@@ -31,7 +32,7 @@ async def docs_page(request: Request) -> Response:
 async def openapi(request: Request) -> Response:
     """GET /openapi.json."""
     service = request.app.state.service
-    return JSONResponse(document(service.settings, service.models), headers={"Cache-Control": "no-cache"})
+    return Document(document(service.settings, service.models), headers={"Cache-Control": "no-cache"})
 
 
 routes: list[BaseRoute] = [

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from tellapart.data.fetch import Allowance, FetchRules, fetch
-from tellapart.errors import FetchError, TellapartError
+from tellapart.errors import DataError, TellapartError
 from tellapart.serving.answers import model_answer
 from tellapart.serving.batcher import TooManyPixels
-from tellapart.serving.bodies import decode_base64, parse_json, parse_multipart, read_body
+from tellapart.serving.bodies import parse_multipart, read_body
+from tellapart.serving.documents import Document, decode_base64, parse
 from tellapart.serving.models import ServedModel
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service
@@ -48,9 +48,9 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One image of a request: its bytes, or what is wrong with it."""
+    """One image of a request: its bytes, the address that has them, or what is wrong with it."""
 
-    content: bytes | Problem
+    content: bytes | str | Problem
     name: str | None = None
 
 
@@ -63,7 +63,7 @@ async def predict(request: Request) -> Response:
     results = await answers(service, model, images, options)
     if not is_list and "error" in results[0]:
         raise Problem(results[0]["status"], results[0]["error"])
-    return JSONResponse({"model": model.name, "version": model.version, "predictions": results})
+    return Document({"model": model.name, "version": model.version, "predictions": results})
 
 
 routes = [Route("/v1/predict", predict, methods=["POST"])]
@@ -119,11 +119,9 @@ async def _images(request: Request, service: Service, options: Options) -> tuple
         options = options.told(fields)
         images = [Asked(part.content, part.name) for part in parts]
     else:
-        items, options = _from_json(parse_json(body), options)
-        _check_number(len(items), settings.max_images)
-        # As for images in the body: all of one request together.
-        allowance = Allowance(settings.max_body_bytes)
-        images = await asyncio.gather(*(_asked(service, item, allowance) for item in items))
+        images, options = _from_json(body, options, settings.max_images)
+        del body  # while others may wait for images by URL
+        images = await _fetched(request, service, images)
     _check_number(len(images), settings.max_images)
     return list(images), options, len(images) > 1 or kind == "application/json"
 
@@ -135,49 +133,44 @@ def _check_number(n_images: int, max_images: int) -> None:
         raise Problem(400, f"{n_images} images in one request; send at most {max_images}")
 
 
-def _from_json(value: Any, options: Options) -> tuple[list[Any], Options]:
+def _from_json(body: bytes, options: Options, max_images: int) -> tuple[list[Asked], Options]:
+    try:
+        value = parse(body)
+    except DataError as exc:
+        raise Problem(400, str(exc)) from exc
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise Problem(400, 'the body must be like {"images": [{"base64": "…"}, {"url": "https://…"}]}')
-    return value["images"], options.told({name: v for name, v in value.items() if name != "images"})
+    items = value.pop("images")
+    _check_number(len(items), max_images)
+    return [_asked(item) for item in items], options.told(value)
 
 
-async def _asked(service: Service, item: Any, allowance: Allowance) -> Asked:
+def _asked(item: Any) -> Asked:
     name = item.get("name") if isinstance(item, dict) else None
     name = name if isinstance(name, str) else None
-    try:
-        match item:
-            case {"base64": str(text)}:
+    match item:
+        case {"base64": str(text)}:
+            try:
                 return Asked(decode_base64(text), name)
-            case {"url": str(url)}:
-                return Asked(await download(service, url, allowance), name)
-        raise Problem(400, 'an image is {"base64": "…"} or {"url": "https://…"}')
-    except Problem as problem:
-        return Asked(problem, name)
+            except DataError as exc:
+                return Asked(Problem(400, str(exc)), name)
+        case {"url": str(url)}:
+            return Asked(url, name)
+    return Asked(Problem(400, 'an image is {"base64": "…"} or {"url": "https://…"}'), name)
 
 
-async def download(service: Service, url: str, allowance: Allowance) -> bytes:
-    """Fetch an image within the operator's rules and what the request may still load.
-
-    Raises
-    ------
-    Problem
-        403 where images by URL are off, 400 where this one cannot be had, 504 where it takes too long.
-    """
-    settings = service.settings
-    if not settings.url_scoring:
-        raise Problem(403, "images by URL are off; the operator can allow them with --allow-urls")
-    rules = FetchRules(
-        ports=settings.url_ports,
-        allow_private=settings.url_allow_private,
-        hosts=frozenset(settings.url_hosts) or None,
-        max_bytes=settings.max_body_bytes,
-        timeout_s=settings.url_timeout_s,
+async def _fetched(request: Request, service: Service, images: Sequence[Asked]) -> list[Asked]:
+    """Return the images with content in the place of addresses."""
+    urls = [image.content for image in images if isinstance(image.content, str)]
+    if not urls:
+        return list(images)
+    seconds = request.state.ends_at_s - asyncio.get_running_loop().time()
+    found = iter(
+        await service.downloads.fetch(
+            urls, caller=request.state.caller, seconds=seconds, hold=request.state.held.add
+        )
     )
-    try:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(service.downloads, fetch, url, rules, allowance)
-    except FetchError as exc:
-        raise Problem(exc.status, str(exc)) from exc
+    return [replace(i, content=next(found)) if isinstance(i.content, str) else i for i in images]
 
 
 def _model(value: Any) -> str:

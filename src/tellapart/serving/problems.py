@@ -1,10 +1,11 @@
 """What a client is told when its request cannot be answered: RFC 9457 problem details."""
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.responses import Response
+
+from tellapart.serving.documents import write
 
 
 class Problem(Exception):
@@ -45,5 +46,4 @@ def problem_response(problem: Problem, request_id: str) -> Response:
         "error": problem.detail,
         "request_id": request_id,
     }
-    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, problem.status, problem.headers, media_type="application/problem+json")
+    return Response(write(content), problem.status, problem.headers, media_type="application/problem+json")

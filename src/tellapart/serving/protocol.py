@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tellapart import __version__
@@ -21,6 +21,7 @@ from tellapart.errors import BundleError, DataError, TellapartError
 from tellapart.serving.answers import decided
 from tellapart.serving.batcher import Pixels, Probabilities, TooManyPixels
 from tellapart.serving.bodies import read_body
+from tellapart.serving.documents import Document
 from tellapart.serving.models import ServedModel
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service
@@ -54,30 +55,30 @@ class Output:
 
 async def server(request: Request) -> Response:
     """GET /v2."""
-    return JSONResponse({"name": "tellapart", "version": __version__, "extensions": list(EXTENSIONS)})
+    return Document({"name": "tellapart", "version": __version__, "extensions": list(EXTENSIONS)})
 
 
 async def live(request: Request) -> Response:
     """GET /v2/health/live."""
-    return JSONResponse({"live": True})
+    return Document({"live": True})
 
 
 async def ready(request: Request) -> Response:
     """GET /v2/health/ready: 503 while the service drains; while models load, it takes no connection."""
     is_ready = _is_ready(request)
-    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+    return Document({"ready": is_ready}, 200 if is_ready else 503)
 
 
 async def model_ready(request: Request) -> Response:
     """GET /v2/models/NAME[/versions/VERSION]/ready."""
     model, is_ready = _model(request), _is_ready(request)
-    return JSONResponse({"name": model.name, "ready": is_ready}, 200 if is_ready else 503)
+    return Document({"name": model.name, "ready": is_ready}, 200 if is_ready else 503)
 
 
 async def model_metadata(request: Request) -> Response:
     """GET /v2/models/NAME[/versions/VERSION]."""
     model = _model(request)
-    return JSONResponse(
+    return Document(
         {
             "name": model.name,
             "versions": [model.version],
@@ -98,9 +99,7 @@ async def index(request: Request) -> Response:
     """POST /v2/repository/index: the models of this service."""
     models = _service(request).models
     found = [models.get(name) for name in models.names()]
-    return JSONResponse(
-        [{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in found]
-    )
+    return Document([{"name": m.name, "version": m.version, "state": "READY", "reason": ""} for m in found])
 
 
 async def load(request: Request) -> Response:
@@ -117,7 +116,7 @@ async def load(request: Request) -> Response:
         log.error("model %s was not loaded: %s", model.name, exc)
         detail = f"the new model cannot be used, the log says why; version {model.version} goes on serving"
         raise Problem(503, detail) from exc
-    return JSONResponse({"name": model.name, "version": versions[model.name]})
+    return Document({"name": model.name, "version": versions[model.name]})
 
 
 async def infer(request: Request) -> Response:

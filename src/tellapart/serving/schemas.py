@@ -112,7 +112,7 @@ def _plain(class_names: Sequence[str], *, max_images: int, url_scoring: bool) ->
     item = {
         "type": "object",
         "description": f"One image, by its {' or its '.join(f'`{way}`' for way in ways)}.",
-        "properties": ways,
+        "properties": {**ways, "name": text("Comes back in the answer.")},
         "oneOf": [{"required": [way]} for way in ways],
         "additionalProperties": False,
     }

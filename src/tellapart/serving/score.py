@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from tellapart.serving.bodies import decode_base64, parse_json, read_body
+from tellapart.errors import DataError
+from tellapart.serving.bodies import read_body
+from tellapart.serving.documents import Document, decode_base64, parse
 from tellapart.serving.predict import Asked, Options, answers
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service
@@ -18,7 +20,10 @@ async def score(request: Request) -> Response:
     service: Service = request.app.state.service
     # Scores are all that is answered here: they cannot be left out.
     options = replace(Options().told(request.query_params), probabilities=True)
-    items = parse_json(await read_body(request, service.settings))
+    try:
+        items = parse(await read_body(request, service.settings))
+    except DataError as exc:
+        raise Problem(400, str(exc)) from exc
     items = [items] if isinstance(items, dict) else items
     if not isinstance(items, list) or not items:
         raise Problem(400, 'the body must be like [{"image_in_base64": "…", "parameters": {}}]')
@@ -26,7 +31,7 @@ async def score(request: Request) -> Response:
         raise Problem(400, f"{len(items)} images in one request; send at most {service.settings.max_images}")
     model = service.models.get(options.model)
     results = await answers(service, model, [_asked(item) for item in items], options)
-    return JSONResponse([_scores(result) for result in results])
+    return Document([_scores(result) for result in results])
 
 
 routes = [Route("/score", score, methods=["POST"])]
@@ -47,5 +52,5 @@ def _asked(item: Any) -> Asked:
         text = text[2:-1]
     try:
         return Asked(decode_base64(text))
-    except Problem as problem:
-        return Asked(problem)
+    except DataError as exc:
+        return Asked(Problem(400, str(exc)))

@@ -1,14 +1,14 @@
 """What the handlers of one process share."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 from tellapart.drift import image_statistics
 from tellapart.errors import ServiceError
 from tellapart.serving import logs
 from tellapart.serving.batcher import Batch
+from tellapart.serving.downloads import Downloads
 from tellapart.serving.keys import Keys
 from tellapart.serving.metrics import Metrics
 from tellapart.serving.models import Models, ServedModel
@@ -52,7 +52,7 @@ class Service:
     keys
         None where everybody may ask.
     downloads
-        Threads that fetch images by URL.
+        What fetches images by URL.
     draining
         True from SIGTERM on: the service says that it is not ready, and answers nevertheless.
     tell_others
@@ -63,9 +63,7 @@ class Service:
     models: Models
     keys: Keys | None
     metrics: Metrics
-    downloads: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(8, thread_name_prefix="download")
-    )
+    downloads: Downloads
     draining: bool = False
     tell_others: Callable[[], None] = lambda: None
 
@@ -84,9 +82,9 @@ class Service:
         if keys is not None and not keys.ids():
             raise ServiceError(f"no keys in {keys.path}: nobody could ask; create one first")
         metrics = Metrics()
-        return cls(settings, Models(settings, Watch(metrics)), keys, metrics)
+        return cls(settings, Models(settings, Watch(metrics)), keys, metrics, Downloads(settings))
 
     def close(self) -> None:
         """End all threads."""
-        self.downloads.shutdown(wait=False, cancel_futures=True)
+        self.downloads.close()
         self.models.close()

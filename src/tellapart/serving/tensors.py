@@ -5,8 +5,6 @@ order of the inputs: little-endian, row-major. An element of a BYTES tensor is i
 then the bytes themselves. Every number in a request is a claim, checked against the bytes that came.
 """
 
-import binascii
-import json
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import DataError
+from tellapart.serving.documents import decode_base64, parse, write
 
 HEADER = "Inference-Header-Content-Length"
 """Name of the HTTP header that tells where the JSON ends and the tensors begin."""
@@ -215,7 +214,7 @@ def pack(message: dict[str, Any], outputs: Iterable[tuple[Tensor, bool]]) -> tup
             flat = tensor.values.ravel().tolist()
             spec["data"] = [element.decode() for element in flat] if tensor.datatype == "BYTES" else flat
         specs.append(spec)
-    text = json.dumps({**message, "outputs": specs}).encode()
+    text = write({**message, "outputs": specs})
     return b"".join([text, *chunks]), len(text) if chunks else None
 
 
@@ -278,13 +277,7 @@ def _json_length(header: str, n_bytes: int) -> int:
 
 
 def _parse(text: bytes) -> dict[str, Any]:
-    # Counted before they are parsed. Base64 has none of these characters.
-    if sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
-        raise DataError(f"more than {MAX_JSON_VALUES:,} values in JSON; send the tensor's bytes behind it")
-    try:
-        message = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise DataError(f"the request is not JSON: {exc}") from exc
+    message = parse(text, max_values=MAX_JSON_VALUES, instead="send the tensor's bytes behind it")
     if not isinstance(message, dict):
         raise DataError(f"the request must be a JSON object, got {type(message).__name__}")
     return message
@@ -349,7 +342,9 @@ def _flattened(data: list[Any]) -> list[Any]:
 
 
 def _from_base64(index: int, element: Any) -> bytes:
-    try:
-        return binascii.a2b_base64(element, strict_mode=True)
-    except (binascii.Error, ValueError, TypeError) as exc:
-        raise DataError(f"element {index} is not base64, as which JSON carries an image") from exc
+    if isinstance(element, str | bytes):
+        try:
+            return decode_base64(element)
+        except DataError:
+            pass
+    raise DataError(f"element {index} is not base64, as which JSON carries an image")
