@@ -136,7 +136,7 @@ def test_a_port_taken_by_another_program_is_told_not_believed(lesions, monkeypat
     [worker] = workers_of(lesions)
     os.kill(lesions.record.pid, signal.SIGKILL)
     worker.wait(timeout=20)
-    with socket.create_server(lesions.record.address):
+    with socket.create_server((lesions.record.host, lesions.record.port)):
         status = lesions.status()
         assert status.state == "gone"
         assert f"port {lesions.record.port} is taken by another program" in status.detail
@@ -226,7 +226,7 @@ def test_attack_65_delete_lets_requests_finish_and_leaves_nothing(trained, photo
     deployment = ta.deploy(trained.folder, "ends", auth=False, replicas=2, drain_s=0.5)
     record, processes = deployment.record, [psutil.Process(deployment.record.pid), *workers_of(deployment)]
     image = (photos / "benign" / "000.png").read_bytes()
-    connection = http.client.HTTPConnection(*record.address, timeout=20)
+    connection = http.client.HTTPConnection(record.host, record.port, timeout=20)
     connection.putrequest("POST", "/v1/predict")
     connection.putheader("Content-Length", str(len(image)))
     connection.endheaders(image[:100])

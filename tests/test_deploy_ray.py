@@ -19,7 +19,8 @@ from graphs import write_version
 from pictures import write_class_folders
 from processes import eventually, load
 from tellapart.client import Client
-from tellapart.deploy.deployment import Deployment, deploy
+from tellapart.deploy.creation import deploy
+from tellapart.deploy.deployment import Deployment
 from tellapart.errors import DeploymentError, ServiceError
 from tellapart.inference import Classifier
 

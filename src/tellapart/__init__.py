@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tellapart.api import check, evaluate, export, load, train
     from tellapart.client import AsyncClient, Client
     from tellapart.data.dataset import Dataset
-    from tellapart.deploy.deployment import Deployment, deploy, deployments
+    from tellapart.deploy.creation import deploy
+    from tellapart.deploy.deployment import Deployment, deployments
     from tellapart.evaluation.evaluation import Evaluation
     from tellapart.inference import Classifier
     from tellapart.records import Predictions
@@ -33,7 +34,7 @@ _HOME = {
     "Evaluation": "tellapart.evaluation.evaluation",
     "Predictions": "tellapart.records",
     "TrainConfig": "tellapart.training.config",
-    "deploy": "tellapart.deploy.deployment",
+    "deploy": "tellapart.deploy.creation",
     "deployments": "tellapart.deploy.deployment",
     "check": "tellapart.api",
     "evaluate": "tellapart.api",

@@ -1,11 +1,16 @@
-"""One process of an operating system, told apart from a later one with the same number."""
+"""Processes that live on: one is started, and later told apart from another with the same number."""
 
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+NOT_INHERITED = frozenset({"TELLAPART_KEY"})
+"""Variables that are their user's own; what lives on would keep them for others to read."""
 
 _PROC = Path("/proc")
 
@@ -54,6 +59,38 @@ class Process:
         """End it and its workers at once."""
         if self.is_alive:
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def launch(
+    command: Sequence[str],
+    log: Path,
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen[bytes]:
+    """Start a process that outlives its maker.
+
+    Parameters
+    ----------
+    log
+        What it prints is appended to this file.
+    folder
+        Where it works; by default where we do.
+    environment
+        What it has beside our own variables.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env={**inherited, **environment},
+            # A session of its own: the end of the terminal, and ctrl-C in it, do not reach it.
+            start_new_session=True,
+        )
 
 
 def _started(pid: int) -> str | None:

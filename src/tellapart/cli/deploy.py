@@ -14,6 +14,7 @@ from tellapart.errors import ConfigError, ServiceError
 if TYPE_CHECKING:
     from tellapart.deploy.deployment import Deployment
     from tellapart.deploy.figures import Figures
+    from tellapart.deploy.target import Status
 
 app = typer.Typer(
     help="Named services that live on: create one from a model, then ask, scale, update and delete it.",
@@ -54,7 +55,7 @@ def create(
     as_json: AsJson = False,
 ) -> int:
     """Serve MODEL as NAME until it is deleted; prints the key, once."""
-    from tellapart.deploy.deployment import deploy
+    from tellapart.deploy.creation import deploy
 
     chosen: dict[str, Any] = {
         "host": host,
@@ -89,9 +90,10 @@ def create(
 @app.command("list")
 def list_(as_json: AsJson = False) -> int:
     """Name every deployment and say how it is now."""
-    from tellapart.deploy.deployment import deployments
+    from tellapart.deploy.deployment import deployments, statuses
 
-    rows = [_facts(deployment) for deployment in deployments()]
+    found = deployments()
+    rows = [_facts(*pair) for pair in zip(found, statuses(found), strict=True)]
     if as_json:
         tell(json.dumps(rows, indent=2))
         return 0
@@ -109,7 +111,7 @@ def show(name: Name, key: Key = None, as_json: AsJson = False) -> int:
     from tellapart.deploy.deployment import Deployment
 
     deployment = Deployment.find(name, key)
-    facts = _facts(deployment)
+    facts = _facts(deployment, deployment.status())
     figures = None
     if facts["state"] == "ready":
         try:
@@ -146,7 +148,8 @@ def score(
             if answer.probability is None:
                 tell(f"{'-':<{width}}       -  {source}: {answer.error}")
             else:
-                tell(f"{answer.label:<{width}}  {answer.probability:6.1%}  {source}")
+                unsure = "  (a person is to decide)" if answer.abstained else ""
+                tell(f"{answer.label:<{width}}  {answer.probability:6.1%}  {source}{unsure}")
     return 1 if any(answer.error for answer in answers) else 0
 
 
@@ -256,8 +259,8 @@ def files(
     return 0
 
 
-def _facts(deployment: "Deployment") -> dict[str, Any]:
-    record, status = deployment.record, deployment.status()
+def _facts(deployment: "Deployment", status: "Status") -> dict[str, Any]:
+    record = deployment.record
     return {
         "name": record.name,
         "state": status.state,

@@ -11,7 +11,7 @@ from typing import Any
 
 class _Deploy(ModuleType):
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        from tellapart.deploy.deployment import deploy
+        from tellapart.deploy.creation import deploy
 
         return deploy(*arguments, **keywords)
 

@@ -16,38 +16,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.bundle import CARD_FILE, MODEL_FILE
+from tellapart.deploy import head
 from tellapart.deploy.connection import connected, shortened
-from tellapart.deploy.state import Record
+from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import service_settings
 from tellapart.errors import DeploymentError, TellapartError
+from tellapart.serving.settings import is_loopback
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 START_LIMIT_S = 120.0
-"""For all replicas to be ready."""
+"""For all replicas to be ready, and for a cluster of our own to start."""
 
 SHIPPED = (MODEL_FILE, CARD_FILE)
 """Files of a bundle that answers need."""
 
-
-def ping(record: Record) -> dict[str, Any]:
-    """Say nothing but that the cluster answers."""
-    with _connected(record):
-        return {}
+RETRY_AFTER_S = 1.0
+"""What the proxies tell callers whom they refuse because too many wait already."""
 
 
 def create(record: Record) -> dict[str, Any]:
-    """Start an application; return the record with its port and path."""
+    """Start an application; return the record with its port."""
     with _connected(record) as serve:
-        serve.start(http_options={"host": record.host, "port": record.port})
+        _start_serve(serve, record)
+        record = _at_its_port(record)
         if record.name in serve.status().applications:
             raise DeploymentError(
                 f"the cluster {record.options['address']} runs an application {record.name!r} already; "
                 "take another name"
             )
-        options = {**record.options, "path": _prefix(record)}
-        record = replace(record, port=_http_port(serve), options=options)
+        # Written down at once: if whoever asked is killed meanwhile, it can be found, and ended.
+        Registry().save(record)
         try:
             _run(serve, record)
         except BaseException:
@@ -59,39 +59,42 @@ def create(record: Record) -> dict[str, Any]:
 def update(record: Record) -> dict[str, Any]:
     """Have the cluster run what the record says now."""
     with _connected(record) as serve:
+        if record.name not in serve.status().applications:
+            raise DeploymentError(f"the cluster does not run {record.name!r} any more")
+        _at_its_port(record)
         _run(serve, record)
-    return asdict(record)
+    return {}
+
+
+def rekey(record: Record) -> dict[str, Any]:
+    """Tell the replicas the keys as they are now, if there are any; those to come read them."""
+    with _connected(record) as serve:
+        if record.name in serve.status().applications:
+            _run(serve, record)
+    return {}
 
 
 def delete(record: Record) -> dict[str, Any]:
-    """Stop the application; say whether the cluster runs others."""
+    """Stop the application."""
     with _connected(record) as serve:
-        serve.delete(record.name)
-        others = len(serve.status().applications)
-        if not others and "pid" in record.options:  # our own cluster, which ends sooner without Serve
-            serve.shutdown()
-        return {"others": others}
+        if record.name in serve.status().applications:
+            serve.delete(record.name)
+    return {}
 
 
-def status(record: Record) -> dict[str, Any]:
-    """Return what Ray says of the application, None where it knows none."""
+def applications(record: Record) -> dict[str, Any]:
+    """Return what Ray says of each application on the record's cluster."""
     with _connected(record) as serve:
-        applications = serve.status().applications
-        found = applications.get(record.name)
-    state = (
-        {"status": None, "message": ""}
-        if found is None
-        else {"status": found.status, "message": found.message}
-    )
-    return {**state, "others": len(applications)}
+        found = serve.status().applications
+    return {name: {"status": one.status, "message": one.message} for name, one in found.items()}
 
 
 VERBS: Mapping[str, Callable[[Record], dict[str, Any]]] = {
-    "ping": ping,
     "create": create,
     "update": update,
+    "rekey": rekey,
     "delete": delete,
-    "status": status,
+    "applications": applications,
 }
 
 
@@ -105,9 +108,45 @@ def main() -> int:
     return 0
 
 
+def _start_serve(serve: "ModuleType", record: Record) -> None:
+    """Start Ray Serve, if it does not run yet."""
+    wanted = {"host": record.host, "port": record.port}
+    try:
+        serve.start(http_options=wanted)
+    except ValueError:  # another deployment starts it at this very moment
+        serve.start(http_options=wanted)
+
+
+def _at_its_port(record: Record) -> Record:
+    """Return the record with the port at which the cluster's proxies listen.
+
+    Serve does not move once it runs, and lets nobody know that it did not: what we believed to be on
+    loopback, and without keys, could be open to everybody.
+
+    Raises
+    ------
+    DeploymentError
+        If they listen elsewhere than they should.
+    """
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client()
+    assert client is not None  # we are connected
+    host, port = client.http_config.host, client.http_config.port
+    must = record.options.get("port", port)
+    if (record.host, must) != (host, port):
+        keys = "" if record.auth or is_loopback(host or "") else ", which needs keys"
+        raise DeploymentError(
+            f"{record.host}:{must} cannot be had: Ray Serve runs on this cluster already, and its proxies "
+            f"listen on {host}:{port} for every deployment; give --host {host} --port {port}{keys}"
+        )
+    return replace(record, port=port, options={**record.options, "port": port})
+
+
 def _run(serve: "ModuleType", record: Record) -> None:
     """Have the cluster run what the record says, and wait until all of it is ready."""
-    target = serve.RunTarget(_application(serve, record), name=record.name, route_prefix=_prefix(record))
+    path = record.options["path"]
+    target = serve.RunTarget(_application(serve, record), name=record.name, route_prefix=path)
     serve.run_many([target], wait_for_applications_running=False)
     deadline = time.monotonic() + START_LIMIT_S
     while True:
@@ -143,7 +182,10 @@ def _application(serve: "ModuleType", record: Record) -> Any:
         num_replicas=record.replicas if _bounds(record) is None else None,
         autoscaling_config=_bounds(record),
         user_config={"keys": keys},
+        # What does not fit a replica's own queue would be refused there; as many again may wait here.
         max_ongoing_requests=settings.queue_size,
+        max_queued_requests=settings.queue_size,
+        backpressure_config={"retry_after_s": RETRY_AFTER_S},
         graceful_shutdown_timeout_s=settings.request_timeout_s,
         health_check_period_s=2,
         ray_actor_options={
@@ -156,11 +198,7 @@ def _application(serve: "ModuleType", record: Record) -> Any:
     service = deployment(serve.ingress()(Replica)).options(version=code, _internal=True)
     # The nodes of other clusters do not share our disk; Ray collects there what is printed.
     log = str(record.log_file) if "pid" in record.options else None
-    return service.bind(files, told, _prefix(record), log)
-
-
-def _prefix(record: Record) -> str:
-    return f"/{record.name}"
+    return service.bind(files, told, record.options["path"], log)
 
 
 def _cpus(record: Record) -> float:
@@ -174,20 +212,16 @@ def _bounds(record: Record) -> Mapping[str, int] | None:
 
 @contextmanager
 def _connected(record: Record) -> Iterator["ModuleType"]:
-    """Lend Ray Serve on the deployment's cluster."""
-    with connected(record.options["address"]):
+    """Lend Ray Serve on the deployment's cluster; wait for one of our own that is just being started."""
+    own, deadline = head.process_of(record), time.monotonic() + START_LIMIT_S
+
+    def is_coming() -> bool:
+        return own is not None and own.is_alive and time.monotonic() < deadline
+
+    with connected(record.options["address"], is_coming=is_coming):
         from ray import serve
 
         yield serve
-
-
-def _http_port(serve: "ModuleType") -> int:
-    """Return where the cluster's proxies listen: they may have been started before, elsewhere."""
-    from ray.serve.context import _get_global_client
-
-    client = _get_global_client()
-    assert client is not None  # we are connected
-    return int(client.http_config.port)
 
 
 if __name__ == "__main__":

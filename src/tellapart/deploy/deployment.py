@@ -9,28 +9,21 @@
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from dataclasses import replace as replaced
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tellapart.bundle import Bundle
 from tellapart.deploy.figures import Figures, fetch_figures
-from tellapart.deploy.state import Record, Registry, checked_name, this_user
-from tellapart.deploy.target import OPTIONS, Status, Target, service_settings, target_of
-from tellapart.deploy.versions import Versions, version_of
-from tellapart.errors import ConfigError, DeploymentError, PortTaken
-from tellapart.inference import Classifier
+from tellapart.deploy.state import Record, Registry
+from tellapart.deploy.target import Status, check, target_of
+from tellapart.deploy.versions import Versions, usable, version_of
+from tellapart.errors import DeploymentError, MissingExtra, Unreachable
 
 if TYPE_CHECKING:
     from tellapart.client import Image, Prediction
     from tellapart.serving.keys import Keys
-
-PORT_TRIES = 3
-"""How often a port is chosen, where none was asked for, that another program then takes first."""
 
 KEY_VARIABLE = "TELLAPART_KEY"
 """Where a key is looked for when none is given."""
@@ -75,7 +68,7 @@ class Deployment:
 
     def status(self) -> Status:
         """Say how it is; a stale record is told, not believed."""
-        return target_of((record := self.record).target).status(record)
+        return _status(self.record)
 
     @overload
     def score(self, images: "Image", **options: Any) -> "Prediction": ...
@@ -95,7 +88,7 @@ class Deployment:
         """
         from tellapart.client import Client
 
-        _, record = self._running()
+        record = self._check_running()
         if record.auth and self.key is None:
             raise DeploymentError(
                 f"the deployment {self.name!r} asks for a key; give --key, or set {KEY_VARIABLE}; "
@@ -106,9 +99,10 @@ class Deployment:
 
     def scale(self, replicas: int) -> None:
         """Answer from more or fewer replicas, without a failed request."""
-        _check_replicas(replicas)
-        target, record = self._running()
-        Registry().save(target.scale(replaced(record, replicas=replicas)))
+        changed = replaced(self.record, replicas=replicas)
+        check(changed)
+        self._check_running()
+        Registry().save(target_of(changed.target).scale(changed))
 
     def update(self, model: Path | str) -> str:
         """Serve another model without a failed request; return its version.
@@ -118,12 +112,14 @@ class Deployment:
         BundleError
             If the model cannot be used; the old one goes on answering.
         """
-        target, record = self._running()
+        record = self._check_running()
         versions = Versions(record.folder)
-        copy = versions.add(_usable(model, record.settings))
-        changed = replaced(record, model=_absolute(model), copy=str(copy.folder), version=version_of(copy))
+        copy = versions.add(usable(model, record.settings.get("precision")))
+        changed = replaced(
+            record, model=str(Path(model).absolute()), copy=str(copy.folder), version=version_of(copy)
+        )
         try:
-            Registry().save(target.update(changed))
+            Registry().save(target_of(record.target).update(changed))
         except BaseException:
             shutil.rmtree(copy.folder, ignore_errors=True)
             raise
@@ -133,30 +129,28 @@ class Deployment:
     def start(self) -> None:
         """Start a deployment whose processes are gone, with the same model, port and keys."""
         record = self.record
-        target = target_of(record.target)
-        if target.status(record).state in ("ready", "not ready"):
+        if _status(record).state in ("ready", "not ready"):
             raise DeploymentError(f"the deployment {self.name!r} runs already at {record.url}")
-        Registry().save(target.create(record))
+        Registry().save(target_of(record.target).create(record))
 
     def delete(self, *, force: bool = False) -> None:
         """Let its requests in flight finish, stop it, and forget it with its model, keys and log.
 
         Raises
         ------
-        DeploymentError
-            If its cluster cannot be reached. With `force` it is forgotten nevertheless, and what may still
+        Unreachable
+            If its cluster does not answer. With `force` it is forgotten nevertheless, and what may still
             run there is left to the cluster's owner.
         """
         record = self.record
-        target = target_of(record.target)
-        status = target.status(record)
-        if status.state != "unreachable":
-            target.delete(record)
-        elif not force:
-            raise DeploymentError(
-                f"{status.detail}: whether {self.name!r} still runs there is not known; try again when it "
-                f"answers, or `tellapart deploy delete {self.name} --force` forgets it here"
-            )
+        try:
+            target_of(record.target).delete(record)
+        except (Unreachable, MissingExtra) as exc:
+            if not force:
+                raise Unreachable(
+                    f"{exc}: whether {self.name!r} still runs there is not known; try again when it answers, "
+                    f"or `tellapart deploy delete {self.name} --force` forgets it here"
+                ) from exc
         shutil.rmtree(record.folder, ignore_errors=True)
         Registry().remove(self.name)
 
@@ -221,98 +215,12 @@ class Deployment:
     def _rekey(self) -> None:
         target_of((record := self.record).target).rekey(record)
 
-    def _running(self) -> tuple[Target, Record]:
+    def _check_running(self) -> Record:
         record = self.record
-        target = target_of(record.target)
-        status = target.status(record)
+        status = _status(record)
         if status.state in ("gone", "unreachable"):
             raise DeploymentError(f"the deployment {self.name!r} is {status.state}: {status.detail}")
-        return target, record
-
-
-def deploy(
-    model: Path | str,
-    name: str,
-    *,
-    target: str = "local",
-    replicas: int = 1,
-    port: int | None = None,
-    replace: bool = False,
-    auth: bool = True,
-    **settings: Any,
-) -> Deployment:
-    """Serve a model under a name, until `Deployment.delete`.
-
-    Parameters
-    ----------
-    model
-        A bundle or a run folder; it is copied.
-    name
-        Lower-case letters, digits and hyphens.
-    target
-        ``"local"``: processes on this machine. ``"ray"``: replicas on a Ray cluster.
-    replicas
-        Worker processes, or replicas.
-    port
-        By default one that is free, from 8000 up.
-    replace
-        Delete a deployment of that name first, and take over its port.
-    auth
-        Ask for keys. Without, only this machine can reach it.
-    settings
-        Further fields of `tellapart.serving.settings.Settings`, such as ``host`` or ``url_scoring``; for
-        Ray also ``address`` of the cluster, ``max_replicas`` and ``cpus`` of each.
-
-    Returns
-    -------
-    Deployment
-        Ready to answer. Its `key` is shown here and never again.
-
-    Raises
-    ------
-    DeploymentError
-        If the name exists, the port is taken or the service does not start.
-    BundleError
-        If the model cannot be used.
-    """
-    checked_name(name)
-    _check_replicas(replicas)
-    target_of(target)  # refuses what there is not
-    options = {option: settings.pop(option) for option in OPTIONS[target] if option in settings}
-    _check_settings(settings, OPTIONS[target])
-    bundle = _usable(model, settings)
-    record = Record(
-        name=name,
-        target=target,
-        model=_absolute(model),
-        copy=str(bundle.folder),
-        version=version_of(bundle),
-        host=settings.pop("host", "127.0.0.1"),
-        port=port or 0,
-        replicas=replicas,
-        auth=auth,
-        settings=settings,
-        options=options,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        owner=this_user(),
-    )
-    service_settings(record)  # refuses what the service would, before anything is replaced
-    if replace:
-        record = _replacing(record)
-    for _ in range(PORT_TRIES if record.port == 0 else 1):
-        try:
-            return _created(record, bundle)
-        except PortTaken as exc:  # since it was chosen: there are others
-            taken = exc
-    raise taken
-
-
-def _created(record: Record, bundle: Bundle) -> Deployment:
-    with _claimed(record) as claimed:
-        ready = replaced(claimed, copy=str(Versions(claimed.folder).add(bundle).folder))
-        key = _first_key(ready.keys_file) if ready.auth else None
-        Registry().save(target_of(ready.target).create(ready))
-    return Deployment(record.name, key)
+        return record
 
 
 def deployments() -> list[Deployment]:
@@ -320,64 +228,16 @@ def deployments() -> list[Deployment]:
     return [Deployment.find(record.name) for record in Registry().all()]
 
 
-@contextmanager
-def _claimed(record: Record) -> Iterator[Record]:
-    """Hold a name and a port from the first step of a deployment; give them back if a later one fails."""
-    from tellapart.deploy.local import is_free
-
-    record = Registry().add(record, is_free=lambda port: is_free(record.host, port))
-    try:
-        # Nothing of an earlier deployment that was not deleted to the end may be mistaken for ours.
-        shutil.rmtree(record.folder, ignore_errors=True)
-        record.folder.mkdir(parents=True, mode=0o700)
-        yield record
-    except BaseException:
-        shutil.rmtree(record.folder, ignore_errors=True)
-        Registry().remove(record.name)
-        raise
+def statuses(of: Sequence[Deployment]) -> list[Status]:
+    """Say how each is; a cluster that runs several is asked once for all of them."""
+    records = [deployment.record for deployment in of]
+    found: dict[str, Status] = {}
+    for name in {record.target for record in records}:
+        here = [record for record in records if record.target == name]
+        found |= zip((record.name for record in here), target_of(name).statuses(here), strict=True)
+    return [found[record.name] for record in records]
 
 
-def _replacing(record: Record) -> Record:
-    """Delete the deployment whose name a new one takes; return the new record, with its port."""
-    if not any(other.name == record.name for other in Registry().all()):
-        return record
-    old = Deployment(record.name)
-    port = record.port or old.record.port
-    old.delete()
-    return replaced(record, port=port)
-
-
-def _first_key(path: Path) -> str:
-    from tellapart.serving.keys import Keys
-
-    return Keys.open(path).create()[1]
-
-
-def _usable(model: Path | str, settings: Mapping[str, Any]) -> Bundle:
-    """Return a bundle that was seen to answer."""
-    from tellapart.serving.models import find_bundle, try_out
-
-    bundle = find_bundle(Path(model), settings.get("precision"))
-    try_out(Classifier(bundle))
-    return bundle
-
-
-def _absolute(model: Path | str) -> str:
-    return str(Path(model).absolute())
-
-
-def _check_replicas(replicas: int) -> None:
-    if replicas < 1:
-        raise ConfigError(
-            f"replicas is {replicas}; it must be at least 1; `tellapart deploy delete` stops all"
-        )
-
-
-def _check_settings(settings: Mapping[str, Any], options: Sequence[str]) -> None:
-    from tellapart.serving.settings import Settings
-
-    decided_here = {"models", "port", "workers", "keys_file"}
-    known = sorted({f.name for f in fields(Settings)} - decided_here | {*options})
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ConfigError(f"no setting {unknown[0]!r} of a deployment; there are: {', '.join(known)}")
+def _status(record: Record) -> Status:
+    [status] = target_of(record.target).statuses([record])
+    return status

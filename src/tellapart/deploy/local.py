@@ -11,18 +11,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 from tellapart.data.files import write_atomically
+from tellapart.deploy.readiness import ask_ready
 from tellapart.deploy.service import SETTINGS_FILE, STATE_FILE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
 from tellapart.errors import DeploymentError, PortTaken
-from tellapart.process import Process
+from tellapart.process import Process, launch
 
 START_LIMIT_S = 60.0
 """For a service to become ready; a large model on a busy machine takes some seconds."""
@@ -32,9 +32,6 @@ CHANGE_LIMIT_S = 60.0
 
 STOP_EXTRA_S = 5.0
 """On top of what the service itself allows for its end, before it is killed."""
-
-MAX_LOG_BYTES = 10_000_000
-"""A log larger than this is set aside at the next start."""
 
 _children: list[subprocess.Popen[bytes]] = []
 """Started by this very process, which alone can collect them when they end."""
@@ -91,8 +88,13 @@ def delete(record: Record) -> None:
     _collect()
 
 
+def statuses(records: Sequence[Record]) -> list[Status]:
+    """See `tellapart.deploy.target.Target.statuses`."""
+    return [status(record) for record in records]
+
+
 def status(record: Record) -> Status:
-    """See `tellapart.deploy.target.Target.status`."""
+    """Say how one is."""
     process = _process(record)
     again = f"`tellapart deploy start {record.name}` starts it again"
     if process is None or not process.is_alive:
@@ -100,7 +102,7 @@ def status(record: Record) -> Status:
             return Status("gone", f"its process has ended; {again}")
         taken = f"port {record.port} is taken by another program"
         return Status("gone", f"its process has ended and {taken}; end that one, then {again}")
-    code, detail = _ask_ready(record)
+    code, detail = ask_ready(record.url)
     if code == 200:
         return Status("ready")
     return Status("not ready", f"{detail}; see `tellapart deploy logs {record.name}`")
@@ -142,21 +144,8 @@ def _state_file(record: Record) -> Path:
 
 
 def _start(record: Record) -> subprocess.Popen[bytes]:
-    log = record.log_file
-    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    environment = {name: value for name, value in os.environ.items() if name != "TELLAPART_KEY"}
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tellapart.deploy.service", str(record.folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=record.folder,
-            env=environment,
-            # A session of its own: the end of the terminal, and ctrl-C in it, do not reach it.
-            start_new_session=True,
-        )
+    command = [sys.executable, "-m", "tellapart.deploy.service", str(record.folder)]
+    child = launch(command, record.log_file, folder=record.folder)
     _collect()
     _children.append(child)
     return child
@@ -231,19 +220,6 @@ def _process(record: Record) -> Process | None:
     if record.pid is None or record.started is None:
         return None
     return Process(record.pid, record.started)
-
-
-def _ask_ready(record: Record) -> tuple[int, str]:
-    """Return the status of ``/readyz`` and what it means; 0 where nothing answers."""
-    connection = HTTPConnection(*record.address, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        code = connection.getresponse().status
-        return code, f"it answers {code} to /readyz"
-    except (OSError, HTTPException) as exc:
-        return 0, f"it does not answer ({exc})"
-    finally:
-        connection.close()
 
 
 def _last_words(record: Record) -> str:

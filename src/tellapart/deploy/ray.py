@@ -1,42 +1,41 @@
 """Deployments on a Ray cluster: Ray Serve places the replicas, restarts them and balances among them.
 
-Without an address a cluster of one node is started on this machine, bound to loopback, with a token that
-only this user can read; it ends with the last deployment on it.
+Without an address the cluster is our own, see `tellapart.deploy.head`.
 """
 
 import json
 import os
-import secrets
-import signal
-import socket
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tellapart import errors
-from tellapart.deploy.state import Record, data_folder
+from tellapart.deploy import head
+from tellapart.deploy.connection import shortened
+from tellapart.deploy.readiness import ask_ready
+from tellapart.deploy.state import Record
 from tellapart.deploy.target import Status
-from tellapart.errors import DeploymentError, MissingExtra
-from tellapart.process import Process
-
-START_LIMIT_S = 120.0
-"""For a cluster of our own to start."""
+from tellapart.errors import DeploymentError, MissingExtra, Unreachable
 
 ASK_LIMIT_S = 300.0
-"""For an answer of the cluster, which itself allows two minutes for replicas to be ready."""
+"""For an answer of the cluster, which itself allows two minutes each to start and to have replicas ready."""
 
 
 def create(record: Record) -> Record:
     """See `tellapart.deploy.target.Target.create`."""
+    record = replace(record, options={**record.options, "path": f"/{record.name}"})
     if "address" not in record.options or "pid" in record.options:
-        record = _with_own_cluster(record)
+        record = head.join(record)
     try:
         return Record(**_ask("create", record))
-    except BaseException:
-        _end_unused_cluster(record)
+    except BaseException as exc:
+        ended = isinstance(exc, Unreachable) and _has_ended(record)
+        head.leave(record)
+        if ended:
+            raise DeploymentError(f"no Ray cluster could be started here; see {head.log_file()}") from exc
         raise
 
 
@@ -47,46 +46,75 @@ def scale(record: Record) -> Record:
 
 def update(record: Record) -> Record:
     """See `tellapart.deploy.target.Target.update`."""
-    return Record(**_ask("update", record))
+    _ask("update", record)
+    return record
 
 
 def rekey(record: Record) -> None:
     """See `tellapart.deploy.target.Target.rekey`; Ray tells the replicas, which go on running."""
-    update(record)
+    if not _has_ended(record):  # otherwise they are read at its next start
+        _ask("rekey", record)
 
 
 def delete(record: Record) -> None:
     """See `tellapart.deploy.target.Target.delete`."""
-    if status(record).state != "gone":
+    if not _has_ended(record):
         _ask("delete", record)
-    _end_unused_cluster(record)
+    head.leave(record)
 
 
-def status(record: Record) -> Status:
-    """See `tellapart.deploy.target.Target.status`."""
-    again = f"`tellapart deploy start {record.name}` starts it again"
-    own = _own_cluster(record)
-    if own is not None and not own.is_alive:
-        return Status("gone", f"its Ray cluster has ended; {again}")
-    try:
-        found = _ask("status", record)
-    except DeploymentError as exc:
-        return Status("unreachable" if own is None else "not ready", str(exc))
-    if found["status"] is None:
-        return Status("gone", f"the cluster does not run it any more; {again}")
-    if found["status"] == "RUNNING":
-        return Status("ready")
-    return Status("not ready", f"Ray says {found['status']}: {found['message'] or 'no reason'}")
+def statuses(records: Sequence[Record]) -> list[Status]:
+    """See `tellapart.deploy.target.Target.statuses`; each cluster is asked once."""
+    heard: dict[str, dict[str, Any] | Status] = {}
+    return [_status(record, heard) for record in records]
 
 
 def log_file(record: Record) -> Path:
     """See `tellapart.deploy.target.Target.log_file`."""
-    if _own_cluster(record) is None:
+    if "address" in record.options and head.process_of(record) is None:
         raise DeploymentError(
             f"the cluster {record.options['address']} keeps what its replicas print on their nodes, in "
             "/tmp/ray/session_latest/logs if its owner has not said otherwise"
         )
     return record.log_file
+
+
+def _has_ended(record: Record) -> bool:
+    """Say whether nothing of it can run, because its cluster has ended or never began."""
+    if "address" not in record.options:
+        return True
+    own = head.process_of(record)
+    return own is not None and not own.is_alive
+
+
+def _status(record: Record, heard: dict[str, dict[str, Any] | Status]) -> Status:
+    """Say how one is; `heard` is what each cluster has said so far."""
+    again = f"`tellapart deploy start {record.name}` starts it again"
+    if _has_ended(record):
+        return Status("gone", f"its Ray cluster has ended; {again}")
+    if ask_ready(record.url)[0] == 200:  # to ask the cluster takes seconds
+        return Status("ready")
+    address = record.options["address"]
+    if address not in heard:
+        heard[address] = _applications(record)
+    said = heard[address]
+    if isinstance(said, Status):
+        return said
+    found = said.get(record.name)
+    if found is None:
+        return Status("gone", f"the cluster does not run it any more; {again}")
+    if found["status"] == "RUNNING":
+        # Its proxies may be reached from other machines only.
+        return Status("ready")
+    return Status("not ready", f"Ray says {found['status']}: {found['message'] or 'no reason'}")
+
+
+def _applications(record: Record) -> dict[str, Any] | Status:
+    """Return what the record's cluster says of each application, or why it says nothing."""
+    try:
+        return _ask("applications", record)
+    except (Unreachable, MissingExtra) as exc:
+        return Status("unreachable", str(exc))
 
 
 def _ask(verb: str, record: Record) -> dict[str, Any]:
@@ -95,7 +123,7 @@ def _ask(verb: str, record: Record) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "tellapart.deploy.cluster", verb],
             input=json.dumps(asdict(record)),
-            env={**os.environ, **_environment(record)},
+            env={**os.environ, **head.environment(record.options)},
             capture_output=True,
             text=True,
             timeout=ASK_LIMIT_S,
@@ -103,88 +131,10 @@ def _ask(verb: str, record: Record) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         address = record.options["address"]
-        raise DeploymentError(f"the Ray cluster {address} gave no answer in {ASK_LIMIT_S:g} s") from None
+        raise Unreachable(f"the Ray cluster {address} gave no answer in {ASK_LIMIT_S:g} s") from None
     if done.returncode:
-        words = [line for line in done.stderr.splitlines() if line.strip()]
-        raise DeploymentError(f"Ray failed: {words[-1] if words else 'it said nothing'}")
+        raise DeploymentError(f"Ray failed: {shortened(done.stderr)}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["message"])
     return answer
-
-
-def _environment(record: Record) -> dict[str, str]:
-    """Return what makes Ray ask for our token on a cluster of our own; others are left as they are."""
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    token = record.options.get("token_file")
-    return quiet if token is None else {**quiet, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token}
-
-
-def _with_own_cluster(record: Record) -> Record:
-    """Return the record with a cluster on this machine, started if there is none of ours yet."""
-    state = data_folder() / "ray.json"
-    if state.is_file():
-        options = json.loads(state.read_bytes())
-        if Process(options["pid"], options["started"]).is_alive:
-            return replace(record, options={**record.options, **options})
-    token = data_folder() / "ray.token"
-    token.unlink(missing_ok=True)
-    with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
-    options = {"address": f"127.0.0.1:{_free_port()}", "token_file": str(token)}
-    process = _start_head(replace(record, options=options))
-    options |= {"pid": process.pid, "started": process.started}
-    state.write_text(json.dumps(options))
-    return replace(record, options={**record.options, **options})
-
-
-def _free_port() -> int:
-    """Return a port that is free: Ray's usual one may be another cluster's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _start_head(record: Record) -> Process:
-    port = record.options["address"].rpartition(":")[2]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
-    with (data_folder() / "ray.log").open("wb") as log:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **_environment(record)},
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + START_LIMIT_S
-    while child.poll() is None and time.monotonic() < deadline:
-        process = Process.of(child.pid)
-        try:
-            _ask("ping", record)
-            if process is not None:
-                return process
-        except MissingExtra:
-            child.kill()
-            raise
-        except DeploymentError:
-            time.sleep(0.5)
-    child.terminate()
-    raise DeploymentError(f"no Ray cluster could be started here; see {data_folder() / 'ray.log'}")
-
-
-def _own_cluster(record: Record) -> Process | None:
-    options = record.options
-    return Process(options["pid"], options["started"]) if "pid" in options else None
-
-
-def _end_unused_cluster(record: Record) -> None:
-    """End the cluster that we started, unless another deployment runs on it."""
-    own = _own_cluster(record)
-    if own is None or (own.is_alive and _ask("status", record)["others"]):
-        return
-    own.signal(signal.SIGTERM)
-    if not own.wait(45):
-        own.kill_group()
-    (data_folder() / "ray.json").unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 from platformdirs import user_data_path
 
 from tellapart.errors import ConfigError, DeploymentError
+from tellapart.serving.settings import http_url
 
 SCHEMA_VERSION = 1
 """Raised when older versions of tellapart could not read the file."""
@@ -54,7 +55,8 @@ class Record:
     settings
         Settings of the service that differ from their defaults.
     options
-        What only the target understands, such as a cluster's address; ``path`` is where its routes begin.
+        What only the target understands, such as a cluster's address; ``path`` is where its routes begin,
+        and ``port`` the port that it must have, absent where any will do.
     created, owner
         ISO 8601 in UTC, and who made it.
     """
@@ -78,15 +80,10 @@ class Record:
     @property
     def url(self) -> str:
         """Where this machine reaches it."""
-        host, port = self.address
-        path = self.options.get("path", "")  # where one server stands before several deployments
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port by which this machine reaches it."""
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-        return everywhere.get(self.host, self.host), self.port
+        address: str = self.options.get("address", "")
+        head = address.removeprefix("ray://").rpartition(":")[0]
+        path: str = self.options.get("path", "")  # where one server stands before several deployments
+        return http_url(self.host, self.port, machine=head) + path
 
     @property
     def folder(self) -> Path:

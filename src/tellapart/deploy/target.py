@@ -1,6 +1,8 @@
 """What a deployment asks of the place that runs it."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -55,10 +57,16 @@ class Target(Protocol):
         """Accept the keys that are in ``record.keys_file`` now, and no others."""
 
     def delete(self, record: Record) -> None:
-        """Let requests in flight finish, then stop it; nothing to do if it is gone."""
+        """Let requests in flight finish, then stop it; nothing to do if it is gone.
 
-    def status(self, record: Record) -> Status:
-        """Say how it is; never believe the record."""
+        Raises
+        ------
+        Unreachable, MissingExtra
+            If that cannot be known.
+        """
+
+    def statuses(self, records: Sequence[Record]) -> list[Status]:
+        """Say how each is; never believe the record."""
 
     def log_file(self, record: Record) -> Path:
         """Return where its processes print; it may not be there yet."""
@@ -75,6 +83,28 @@ def target_of(name: str) -> Target:
     if name not in TARGETS:
         raise ConfigError(f"no target {name!r}; there are: {', '.join(TARGETS)}")
     return cast(Target, import_module(TARGETS[name]))
+
+
+def check(record: Record) -> None:
+    """Refuse what the target, or the service, would.
+
+    Raises
+    ------
+    ConfigError
+        With what is wrong.
+    """
+    most, cpus = record.options.get("max_replicas"), record.options.get("cpus")
+    if record.replicas < 1:
+        raise ConfigError(
+            f"replicas is {record.replicas}; it must be at least 1; `tellapart deploy delete` stops all"
+        )
+    if most is not None and most < record.replicas:
+        raise ConfigError(
+            f"max_replicas is {most}; it must be at least as many as there are always, {record.replicas}"
+        )
+    if cpus is not None and not (math.isfinite(cpus) and cpus > 0):
+        raise ConfigError(f"cpus is {cpus:g}; it must be more than 0, such as 1 or 0.5")
+    service_settings(record)
 
 
 def service_settings(record: Record) -> Settings:

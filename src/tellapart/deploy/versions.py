@@ -6,9 +6,11 @@ A copy is why training into the original folder, or deleting it, cannot disturb 
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from tellapart.bundle import CARD_FILE, MODEL_FILE, Bundle
 from tellapart.errors import BundleError
+from tellapart.inference import Classifier
 
 DIGITS = 12
 """Of the model's sha256, in a version."""
@@ -20,6 +22,21 @@ KEPT = 2
 def version_of(bundle: Bundle) -> str:
     """Return the version by which a service names a model."""
     return bundle.model_sha256[:DIGITS]
+
+
+def usable(model: Path | str, precision: Literal["fp32", "int8"] | None = None) -> Bundle:
+    """Return the bundle of a run that was seen to answer.
+
+    Raises
+    ------
+    BundleError
+        If there is none.
+    """
+    from tellapart.serving.models import find_bundle, try_out
+
+    bundle = find_bundle(Path(model), precision)
+    try_out(Classifier(bundle))
+    return bundle
 
 
 class Versions:

@@ -175,6 +175,19 @@ class Settings:
             raise ConfigError(f"the service's settings are damaged: {exc}") from exc
 
 
+def http_url(host: str, port: int, machine: str = "") -> str:
+    """Return where a server bound to `host` is asked.
+
+    Parameters
+    ----------
+    machine
+        Its machine's address, which counts where it listens on all of them; this one by default.
+    """
+    if host in ("", "0.0.0.0", "::"):
+        host = machine or ("::1" if host == "::" else "127.0.0.1")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Say whether a server bound to `host` can be reached from this machine only."""
     if host == "localhost":

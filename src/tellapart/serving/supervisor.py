@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from tellapart.errors import ServiceError, TellapartError
 from tellapart.serving import logs, worker
 from tellapart.serving.acceptor import NOBODY
-from tellapart.serving.settings import Settings
+from tellapart.serving.settings import Settings, http_url
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -113,9 +113,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def url_of(sock: socket.socket) -> str:
     """Return the address of a listening socket, as a browser on this machine takes it."""
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url(*sock.getsockname()[:2])
 
 
 @dataclass(eq=False)
