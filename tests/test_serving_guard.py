@@ -13,15 +13,16 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from pictures import encode, solid
 from processes import eventually
 from servers import running, send_raw
 from tellapart.serving.app import create_app
 from tellapart.serving.bodies import read_body
-from tellapart.serving.guard import Guard
+from tellapart.serving.guard import Guard, route_of
 from tellapart.serving.keys import Keys
 from tellapart.serving.settings import Settings
 
@@ -341,3 +342,23 @@ def test_beyond_loopback_metrics_need_a_key_and_names_are_free_unless_listed(tra
     with running(create_app(replace(settings, allowed_hosts=("service.example",)))) as url:
         assert raw(url, authorization, host=b"Host: service.example:80") == 200
         assert raw(url, authorization, host=b"Host: other.example") == 400
+
+
+def test_routes_are_patterns_never_paths_that_callers_invent():
+    seen = []
+
+    async def note(request):
+        seen.append(route_of(request.scope))
+        return Response()
+
+    async def files(scope, receive, send):
+        seen.append(route_of(scope))
+        await Response()(scope, receive, send)
+
+    app = Starlette(routes=[Route("/v2/models/{name}", note), Mount("/static", files)])
+    with TestClient(app) as client:
+        client.get("/v2/models/lesions")
+        client.get("/v2/models/%2e%2e")
+    assert seen == ["/v2/models/{name}"] * 2
+    assert route_of({"app": app, "path": "/admin.php"}) == "other"
+    assert route_of({"app": app, "endpoint": files}) == "/static"

@@ -2,12 +2,12 @@
 
 import math
 import re
-import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from tellapart.serving.bucket import Bucket
 from tellapart.serving.problems import Problem
 from tellapart.serving.settings import Settings, is_loopback
 
@@ -25,7 +25,7 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._names = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
-        self._allowances: dict[str, Allowance] = {}
+        self._buckets: dict[str, Bucket] = {}
 
     def check(self, scope: Scope) -> str:
         """Let a request pass; return the name of its key, empty where it needs none.
@@ -90,33 +90,13 @@ class Admission:
         rate_per_s = self._settings.rate_per_s
         if rate_per_s is None:
             return
-        if owner not in self._allowances:
+        if owner not in self._buckets:
             # Each worker process grants its share.
-            self._allowances[owner] = Allowance(rate_per_s / self._settings.workers)
-        wait_s = self._allowances[owner].take()
+            self._buckets[owner] = Bucket(rate_per_s / self._settings.workers)
+        wait_s = self._buckets[owner].take()
         if wait_s > 0:
             detail = f"more than {rate_per_s:g} requests per second with one key"
             raise Problem(429, detail, headers={"Retry-After": str(math.ceil(wait_s))})
-
-
-class Allowance:
-    """Requests that one key may make: a bucket that fills at `rate_per_s`, up to one second's worth."""
-
-    def __init__(self, rate_per_s: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._capacity = max(1.0, rate_per_s)
-        self._left = self._capacity
-        self._at_s = time.monotonic()
-
-    def take(self) -> float:
-        """Take one; return 0, or how many seconds to wait for one."""
-        now_s = time.monotonic()
-        self._left = min(self._capacity, self._left + (now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
-        if self._left < 1:
-            return (1 - self._left) / self._rate_per_s
-        self._left -= 1
-        return 0.0
 
 
 def _name(host: str) -> str | None:

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tellapart.serving import metrics, pages, predict, protocol, score
+from tellapart.serving import health, pages, predict, protocol, score
 from tellapart.serving.guard import Guard
 from tellapart.serving.problems import Problem, problem_response
 from tellapart.serving.service import Service
@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> Starlette:
             await asyncio.to_thread(service.close)
 
     app = Starlette(
-        routes=[*predict.routes, *score.routes, *protocol.routes, *metrics.routes, *pages.routes],
+        routes=[*predict.routes, *score.routes, *protocol.routes, *health.routes, *pages.routes],
         middleware=[Middleware(Guard, settings=settings)],
         exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,

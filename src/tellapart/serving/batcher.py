@@ -1,7 +1,6 @@
 """Dynamic batching: images of all requests wait in one queue, and engine threads answer them together."""
 
 import asyncio
-import io
 import queue
 import time
 from collections.abc import Callable
@@ -10,24 +9,16 @@ from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from tellapart.data.images import ACCEPTED_FORMATS, Resize, load_pixels
-from tellapart.errors import UnreadableImage
+from tellapart.data.images import Resize, load_pixels
+from tellapart.serving.image_header import check_header
 
 Probabilities = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
-MAX_SCANS = 100
-"""Of one JPEG. Cameras write about ten; each one costs a pass over all of the picture."""
-
 
 class QueueFull(Exception):
     """No more images can wait."""
-
-
-class TooManyPixels(UnreadableImage):
-    """A picture whose header claims more pixels than the service decodes."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,7 +31,10 @@ class Item:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
-    """What observers are told of a batch: the squares of pixels and the answers, in the same order."""
+    """What observers are told of a batch: the squares of pixels and the answers, in the same order.
+
+    Both are empty where none of its images could be decoded, or nobody waited for them any more.
+    """
 
     pixels: Pixels
     y_prob: Probabilities
@@ -161,6 +155,8 @@ class Batcher:
                 # Also what we did not foresee belongs to this one image, and must not end the thread.
                 _deliver([(item.future, exc)])
         if not good:
+            nothing = np.empty((0, self._resize.size, self._resize.size, 3), np.uint8)
+            self._on_batch(Batch(nothing, np.empty((0, 0)), len(self), time.perf_counter() - started))
             return
         try:
             pixels = np.stack(squares)
@@ -176,31 +172,6 @@ class Batcher:
             check_header(image, self._max_pixels)
             return load_pixels(image, self._resize)
         return image
-
-
-def check_header(image: bytes, max_pixels: int) -> None:
-    """Refuse a file that would take long to decode, by what its header says.
-
-    Raises
-    ------
-    TooManyPixels
-        If width times height is above `max_pixels`.
-    UnreadableImage
-        If it is a JPEG of very many scans.
-    """
-    try:
-        with Image.open(io.BytesIO(image), formats=ACCEPTED_FORMATS) as opened:
-            (width, height), format = opened.size, opened.format
-    except Image.DecompressionBombError as exc:
-        raise TooManyPixels(f"more than {max_pixels:,} pixels: shrink it first") from exc
-    except Exception:
-        # Whatever is wrong with it, `load_pixels` says so in our own words.
-        return
-    if width * height > max_pixels:
-        raise TooManyPixels(f"{width}x{height} is more than {max_pixels:,} pixels: shrink it first")
-    # Inside a scan an FF byte is followed by 00, so that FF DA is the beginning of one.
-    if format in ("JPEG", "MPO") and image.count(b"\xff\xda") > MAX_SCANS:
-        raise UnreadableImage(f"a JPEG of more than {MAX_SCANS} scans: save it again as an ordinary one")
 
 
 def _deliver(results: "list[tuple[asyncio.Future[Probabilities], Probabilities | Exception]]") -> None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from re import compile
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -14,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tellapart.serving import logs
 from tellapart.serving.admission import Admission
 from tellapart.serving.held import Held, Share
-from tellapart.serving.metrics import route_of
 from tellapart.serving.problems import Problem, problem_response
 from tellapart.serving.settings import Settings
 
@@ -143,3 +143,16 @@ class _Exchange:
             seconds=seconds,
             client=client[0] if client else None,
         )
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """Return the pattern of the route that answered a request, ``"other"`` where there was none.
+
+    Never the path itself: a caller could invent paths without end, and each would be a new time series.
+    """
+    endpoint = scope.get("endpoint")
+    if endpoint is not None:
+        for route in scope["app"].routes:
+            if endpoint in (getattr(route, "endpoint", None), getattr(route, "app", None)):
+                return str(route.path) or "/"
+    return "other"

@@ -59,7 +59,7 @@ def request_done(
     path
         Without the query string.
     route
-        As from `tellapart.serving.metrics.route_of`.
+        As from `tellapart.serving.guard.route_of`.
     client
         The caller's address.
     """

@@ -11,9 +11,9 @@ from starlette.routing import Route
 
 from tellapart.errors import DataError, TellapartError
 from tellapart.serving.answers import model_answer
-from tellapart.serving.batcher import TooManyPixels
 from tellapart.serving.bodies import parse_multipart, read_body
 from tellapart.serving.documents import Document, decode_base64, parse
+from tellapart.serving.image_header import TooManyPixels
 from tellapart.serving.models import ServedModel
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service

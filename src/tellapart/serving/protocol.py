@@ -18,10 +18,12 @@ from starlette.routing import Route
 
 from tellapart import __version__
 from tellapart.errors import BundleError, DataError, TellapartError
+from tellapart.records import refers
 from tellapart.serving.answers import decided
-from tellapart.serving.batcher import Pixels, Probabilities, TooManyPixels
+from tellapart.serving.batcher import Pixels, Probabilities
 from tellapart.serving.bodies import read_body
 from tellapart.serving.documents import Document
+from tellapart.serving.image_header import TooManyPixels
 from tellapart.serving.models import ServedModel
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service
@@ -215,7 +217,8 @@ async def _probabilities(
         rows.append(result)
     for row in rows:
         index = decided(model, row)
-        service.metrics.predicted(model.name, model.class_names[index], float(row[index]), False)
+        abstained = refers(row, model.class_names, model.card.threshold)
+        service.metrics.predicted(model.name, model.class_names[index], float(row[index]), abstained)
     return np.stack(rows)
 
 

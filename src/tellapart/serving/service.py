@@ -2,45 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 
-from tellapart.drift import image_statistics
 from tellapart.errors import ServiceError
-from tellapart.serving import logs
-from tellapart.serving.batcher import Batch
 from tellapart.serving.downloads import Downloads
 from tellapart.serving.keys import Keys
 from tellapart.serving.metrics import Metrics
-from tellapart.serving.models import Models, ServedModel
+from tellapart.serving.models import Models
 from tellapart.serving.settings import Settings
-
-DRIFT_EVERY = 20
-"""Batches from one publication of the drift to the next."""
-
-SEEN_UNDER_LOAD = 4
-"""While images wait, one batch in so many is looked at for drift: a look takes time that answers need."""
-
-
-class Watch:
-    """Counts what the models do."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._batches = count(1)
-
-    def serving(self, model: ServedModel) -> None:
-        """Note which version of a model answers."""
-        self._metrics.serving(model.name, model.version)
-        logs.event("model", name=model.name, version=model.version)
-
-    def batch_done(self, model: ServedModel, batch: Batch) -> None:
-        """Count a batch, and compare the latest images with the reference now and then."""
-        self._metrics.batch_done(len(batch.pixels), batch.queue_length, batch.seconds)
-        number = next(self._batches)
-        if batch.queue_length == 0 or number % SEEN_UNDER_LOAD == 0:
-            model.drift.add(image_statistics(batch.pixels), batch.y_prob)
-        if number % DRIFT_EVERY == 0:
-            self._metrics.drifted(model.name, model.drift.distances())
+from tellapart.serving.watch import Watch
 
 
 @dataclass(eq=False)

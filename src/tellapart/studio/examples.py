@@ -20,7 +20,7 @@ from tellapart.data.images import ACCEPTED_FORMATS, load_pixels, thumbnail
 from tellapart.errors import ConfigError, UnreadableImage
 from tellapart.inference import Classifier
 from tellapart.serving.answers import model_answer
-from tellapart.serving.batcher import TooManyPixels, check_header
+from tellapart.serving.image_header import TooManyPixels, check_header
 from tellapart.serving.models import find_bundle, version_of
 from tellapart.serving.settings import Settings
 from tellapart.studio.data_urls import data_url
