@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from measure import machine_line, megabytes, run_python, table, take, write_manifest
 
-from tellapart.audit.inspection import CHUNK, Network
 from tellapart.data.dataset import Dataset
+from tellapart.data.embedding import Network
 from tellapart.data.images import load_pixels
 from tellapart.data.reader import chunked, in_parallel
+from tellapart.data.survey import CHUNK
 from tellapart.records import Sample
 from tellapart.training.evidence import FrozenEvidence
 
@@ -31,7 +32,7 @@ HEADER = ("check", "images", "s", "of bare", "images/s", "peak")
 WITHOUT_NETWORK = (
     "import sys; from tellapart import api; from tellapart.cli.app import run; from tellapart.errors import "
     "MissingExtra\ndef missing(): raise MissingExtra('left out for a benchmark')\n"
-    "api._need_train_extra = missing; sys.exit(run(sys.argv[1:]))"
+    "api.need_extra = missing; sys.exit(run(sys.argv[1:]))"
 )
 
 

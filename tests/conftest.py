@@ -38,6 +38,20 @@ def own_cache(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def pictures_alone():
+    """Look for near-duplicates without the default network, whose export takes seconds; see `any_network`."""
+    from tellapart.errors import MissingExtra
+    from tellapart.training import evidence
+
+    def missing():
+        raise MissingExtra("left out to save time")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "default_network", missing)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_logs():
     """Undo what a service that ran in this process did to the logs: its stream may be closed by now."""

@@ -43,6 +43,22 @@ def class_picture(rng: np.random.Generator, index: int, size: tuple[int, int] = 
     return Image.fromarray(class_pixels(rng, index, size))
 
 
+def scene(rng: np.random.Generator, size: tuple[int, int] = (180, 140)) -> Image.Image:
+    """A picture with structure of every size: like that of photographs, the weaker the finer it is."""
+    noise = sum(
+        strength * np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+        for n, strength in ((3, 1.0), (6, 0.7), (12, 0.4))
+        for picture in [Image.fromarray(rng.normal(0, 1, (n, n)))]
+    )
+    grey = 128 + 40 * noise[..., None] + rng.normal(0, 5, 3)
+    return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+
+
+def corner(image: Image.Image, part: float = 0.14) -> Image.Image:
+    """The picture less a part of each edge; of a seventh, only embeddings propose to look at the pair."""
+    return image.crop((round(image.width * part), round(image.height * part), *image.size))
+
+
 def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
     """The bytes of the file that Pillow would write."""
     buffer = io.BytesIO()

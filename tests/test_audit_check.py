@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from pictures import class_pixels, encode
-from tellapart.audit import inspection
-from tellapart.audit.check import check
-from tellapart.audit.inspection import Network, inspect
+from tellapart.audit.check import WITHOUT_NETWORK, check
+from tellapart.audit.inspection import inspect
 from tellapart.audit.labels import self_confidence, suspects
+from tellapart.data import survey
 from tellapart.data.dataset import Dataset
+from tellapart.data.embedding import Network
 from tellapart.data.images import Resize
 from tellapart.training.evidence import FrozenEvidence
 
@@ -99,7 +100,7 @@ def test_errors_come_first_and_everything_is_json(planted):
 
 def test_without_evidence_labels_are_left_out_and_it_says_so(planted):
     audit = check(Dataset.load(planted), why_none="no network here")
-    assert audit.left_out == ("no network here",)
+    assert audit.left_out == (f"{WITHOUT_NETWORK}: no network here",)
     assert not audit.of_kind("suspected label")
     assert audit.of_kind("conflicting labels")
 
@@ -120,8 +121,8 @@ def test_copies_and_groups_on_two_sides_of_a_given_split_are_errors(clean, tmp_p
 
 def test_each_file_is_decoded_once_and_not_again(planted, fresh_cache, monkeypatch):
     decoded = []
-    decode = inspection.decode
-    monkeypatch.setattr(inspection, "decode", lambda *a, **o: decoded.append(1) or decode(*a, **o))
+    decode = survey.decode
+    monkeypatch.setattr(survey, "decode", lambda *a, **o: decoded.append(1) or decode(*a, **o))
     dataset = Dataset.load(planted)
     first = inspect(dataset, Colours.network)
     n_contents = len({sample.sha256 for sample in first.dataset.samples})

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from pictures import write_class_folders
-from tellapart.audit import inspection as module
-from tellapart.audit.inspection import DECODED_PX, Network, inspect
-from tellapart.audit.quality import look
+from tellapart.audit.inspection import inspect
+from tellapart.audit.looks import look
 from tellapart.data.dataset import Dataset
+from tellapart.data.embedding import Network
 from tellapart.data.images import Resize, decode
+from tellapart.data.survey import DECODED_PX
 
 
 class MeanColour:
@@ -52,14 +53,6 @@ def test_what_is_known_is_not_computed_again(dataset):
     assert (again.n_computed, featurizer.n_images) == (0, 41)
     assert again.looks == later.looks
     assert inspect(dataset).features is None
-
-
-def test_an_interruption_costs_only_what_was_not_written_yet(dataset, monkeypatch):
-    monkeypatch.setattr(module, "COMMIT_EVERY", 2)
-    monkeypatch.setattr(module, "CHUNK", 2)
-    with pytest.raises(KeyboardInterrupt):
-        inspect(dataset, Network("f", Resize(32), MeanColour(30)), workers=1)
-    assert 0 < inspect(dataset, Network("f", Resize(32), MeanColour())).n_computed < 41
 
 
 def test_no_image_is_no_trouble(fresh_cache):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from pictures import encode, solid
-from tellapart.audit.quality import DEFECTS, Look, findings, look
+from tellapart.audit.looks import Look, look
+from tellapart.audit.quality import DEFECTS, findings
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import decode
 from tellapart.records import Sample

@@ -7,6 +7,7 @@ import pytest
 import tellapart as ta
 from pictures import solid, write_class_folders
 from tellapart import api
+from tellapart.audit.check import WITHOUT_NETWORK
 from tellapart.cli.app import run
 from tellapart.errors import MissingExtra
 from tellapart.training import evidence
@@ -21,7 +22,7 @@ def small(monkeypatch):
     def missing():
         raise MissingExtra("training needs torch: pip install 'tellapart[train]'")
 
-    monkeypatch.setattr(api, "_need_train_extra", missing)
+    monkeypatch.setattr(api, "need_extra", missing)
 
 
 def test_findings_are_shown_and_written(photos, tmp_path, capsys, small):
@@ -30,7 +31,7 @@ def test_findings_are_shown_and_written(photos, tmp_path, capsys, small):
     assert "80 images: benign (40), malignant (40)" in shown
     assert "error: unreadable file" in shown
     assert "benign/broken.jpg cannot be read" in shown
-    assert "not looked at: label errors and outliers: training needs torch" in shown
+    assert f"not looked at: {WITHOUT_NETWORK}: training needs torch" in shown
     written = json.loads((tmp_path / "check.json").read_text())
     assert written["n_samples"] == 80
     assert written["findings"][0]["sample_ids"] == ["benign/broken.jpg"]

@@ -219,7 +219,7 @@ def test_a_split_can_do_without_looking_for_near_duplicates(with_copies):
 
 def test_what_is_compared_is_computed_once_per_content(with_copies, fresh_cache, monkeypatch):
     Dataset.from_folder(with_copies).verified()
-    monkeypatch.setattr("tellapart.data.dataset.describe", None)
+    monkeypatch.setattr("tellapart.data.survey.decode", None)
     assert {pair[:2] for pair in Dataset.from_folder(with_copies).with_near_duplicates().near} == COPIED
 
 

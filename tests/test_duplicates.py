@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 
-from pictures import class_picture, encode, solid
-from tellapart.data import neighbours
+from pictures import class_picture, corner, encode, scene, solid
 from tellapart.data.alignment import similarity
 from tellapart.data.duplicates import (
     DESCRIPTOR_LENGTH,
@@ -31,23 +30,12 @@ def scenes():
     return [scene(rng) for _ in range(30)]
 
 
-def scene(rng):
-    # Like those of photographs, its details are the weaker the finer they are.
-    noise = sum(
-        strength * np.asarray(picture.resize((180, 140), Image.Resampling.BICUBIC))
-        for n, strength in ((3, 1.0), (6, 0.7), (12, 0.4))
-        for picture in [Image.fromarray(rng.normal(0, 1, (n, n)))]
-    )
-    grey = 128 + 40 * noise[..., None] + rng.normal(0, 5, 3)
-    return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
-
-
 def described(images):
     return np.stack([describe(image) for image in images])
 
 
-def reencoded(image):
-    return Image.open(io.BytesIO(encode(image, "JPEG", quality=30)))
+def reencoded(image, quality=30):
+    return Image.open(io.BytesIO(encode(image, "JPEG", quality=quality)))
 
 
 def cropped(image):
@@ -122,13 +110,32 @@ def test_the_order_of_the_images_does_not_matter(scenes):
 
 
 def test_embeddings_propose_pairs_that_pictures_alone_do_not(scenes):
-    far = scenes[0].crop((25, 18, 180, 140))  # a seventh of each edge: no window is near enough
-    rows = described([*scenes, far])
+    rows = described([*scenes, *map(corner, scenes)])
     rng = np.random.default_rng(3)
-    embeddings = rng.normal(size=(31, 64)).astype(np.float32)
-    embeddings[30] = embeddings[0] + rng.normal(0, 0.05, 64)
-    found = find(rows, embeddings=embeddings, threshold=0.8)
-    assert [0, 30] in found.pairs.tolist()
+    of_scene = rng.normal(size=(30, 64))
+    embeddings = np.concatenate([of_scene, of_scene + rng.normal(0, 0.05, (30, 64))]).astype(np.float32)
+    found = find(rows, embeddings=embeddings)
+    assert found.pairs.tolist() == [[i, i + 30] for i in range(30)]
+    assert len(find(rows).pairs) < 6
+
+
+def test_pictures_that_differ_are_no_pair_however_alike_their_embeddings(scenes):
+    alike = np.random.default_rng(4).normal(0, 0.01, (30, 16)).astype(np.float32)
+    alike[:15] += 1
+    assert len(find(described(scenes), embeddings=alike).pairs) == 0
+
+
+@pytest.mark.parametrize("n_copies", [5, 12])
+def test_two_crowds_of_copies_are_one_cluster(scenes, n_copies):
+    """Each copy has more copies near it than a search gives, all of its own crowd."""
+    images = []
+    for image in scenes[:4]:
+        for form in (image, image.filter(ImageFilter.GaussianBlur(2)), image.resize((60, 46))):
+            images += [reencoded(form, quality) for quality in range(60, 60 + n_copies)]
+    rows = described(images)
+    assert len(np.unique(rows, axis=0)) > 4 * 2 * n_copies
+    n = 3 * n_copies
+    assert find(rows).clusters == [tuple(range(i * n, (i + 1) * n)) for i in range(4)]
 
 
 def test_the_same_question_is_answered_once(scenes, fresh_cache, monkeypatch):
@@ -185,28 +192,6 @@ def test_a_window_has_the_spectrum_of_the_part_that_it_shows():
     ours = spectra(whole[None].astype(np.float32), 4)[0]
     theirs = spectra(part[None].astype(np.float32))[0]
     assert (ours * theirs).sum() > 0.99
-
-
-def test_nearest_neighbours_are_those_of_scikit_learn():
-    from sklearn.neighbors import NearestNeighbors
-
-    rng = np.random.default_rng(4)
-    centres = rng.normal(size=(500, 24))
-    vectors = np.repeat(centres, 12, axis=0) + rng.normal(0, 0.15, (6000, 24))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    assert len(vectors) > neighbours.FEW
-    query, vector = neighbours.Index(vectors).near(vectors)
-    ours = set(zip(query.tolist(), vector.tolist(), strict=True))
-    distance, near = NearestNeighbors(n_neighbors=neighbours.NEIGHBOURS + 1).fit(vectors).kneighbors()
-    theirs = {
-        (i, j)
-        for i in range(6000)
-        for d, j in zip(distance[i][: neighbours.NEIGHBOURS], near[i].tolist(), strict=False)
-        if d < neighbours.REACH
-    }
-    assert len(theirs) > 10_000
-    assert len(ours & theirs) > 0.99 * len(theirs)
-    assert len(ours - theirs) < 0.01 * len(theirs)
 
 
 def test_an_alignment_finds_a_picture_that_was_moved():

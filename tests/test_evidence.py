@@ -8,6 +8,7 @@ import pytest
 import tellapart as ta
 from pictures import write_class_folders
 from tellapart import api
+from tellapart.audit.check import WITHOUT_NETWORK
 from tellapart.audit.inspection import inspect
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
@@ -67,7 +68,7 @@ def test_without_weights_everything_else_is_checked(photos, monkeypatch):
 
     monkeypatch.setattr(module, "FrozenEvidence", unavailable)
     audit = api.check(Dataset.load(photos))
-    assert audit.left_out == ("label errors and outliers: the weights are not installed",)
+    assert audit.left_out == (f"{WITHOUT_NETWORK}: the weights are not installed",)
     assert audit.of_kind("unreadable file")
 
 

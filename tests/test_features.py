@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pictures import encode, solid, write_class_folders
+from tellapart.data import survey
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
-from tellapart.training import features as module
 from tellapart.training.config import TrainConfig
 from tellapart.training.features import cached_network_file, featurise, network_key
 
@@ -94,7 +94,7 @@ def test_a_file_that_vanished_since_the_scan_is_only_left_out(folder):
 
 
 def test_an_interruption_costs_only_what_was_not_written_yet(folder, monkeypatch):
-    monkeypatch.setattr(module, "COMMIT_EVERY", 2)
+    monkeypatch.setattr(survey, "COMMIT_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
         featurise(Dataset.from_folder(folder), MeanColour(8), RESIZE, "key", chunk_size=2, workers=1)
     _, features = featurise(Dataset.from_folder(folder), MeanColour(), RESIZE, "key")
@@ -144,6 +144,6 @@ def test_the_pass_that_computes_features_leaves_what_near_duplicates_need(tmp_pa
     folder = write_class_folders(tmp_path / "data", {"a": 3, "b": 3})
     Image.open(folder / "a" / "000.png").rotate(180).save(folder / "b" / "copy.png")
     prepared, _ = featurise(Dataset.from_folder(folder), MeanColour(), RESIZE, "key")
-    monkeypatch.setattr("tellapart.data.dataset.describe", None)
+    monkeypatch.setattr("tellapart.data.survey.decode", None)
     (pair,) = prepared.with_near_duplicates().near
     assert pair[:2] == ("a/000.png", "b/copy.png")

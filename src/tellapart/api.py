@@ -9,6 +9,7 @@ from tellapart.data.dataset import Dataset
 from tellapart.errors import EmptyDataset, MissingExtra, WeightsError
 from tellapart.inference import Classifier
 from tellapart.progress import SILENT, Progress
+from tellapart.training.extra import need_extra
 
 if TYPE_CHECKING:
     from tellapart.audit.check import Audit
@@ -35,18 +36,16 @@ def check(dataset: Dataset, *, progress: Progress = SILENT) -> "Audit":
     """Look at every image of a dataset and say what is wrong; see `tellapart.audit.check.check`.
 
     Label errors and outliers are looked for where the training half is installed and the default network's
-    weights can be had.
+    weights can be had; near-duplicates are then looked for by its features too.
     """
     from tellapart.audit.check import check as audit
+    from tellapart.training.evidence import FrozenEvidence
 
     try:
-        _need_train_extra()
-        from tellapart.training.evidence import FrozenEvidence
-
-        evidence = FrozenEvidence()
+        need_extra()
+        return audit(dataset, FrozenEvidence(), progress=progress)
     except (MissingExtra, WeightsError) as exc:
-        return audit(dataset, why_none=f"label errors and outliers: {exc}", progress=progress)
-    return audit(dataset, evidence, progress=progress)
+        return audit(dataset, why_none=str(exc), progress=progress)
 
 
 def train(
@@ -65,7 +64,7 @@ def train(
     MissingExtra
         If torch and its companions are not installed.
     """
-    _need_train_extra()
+    need_extra()
     from tellapart.training import run
 
     return run.train(dataset, config, out, resume=resume, notes=notes, progress=progress)
@@ -129,7 +128,7 @@ def export(
     progress: Progress = SILENT,
 ) -> Bundle:
     """Write a portable copy of a model, quantised if asked; see `tellapart.training.portable.export`."""
-    _need_train_extra()
+    need_extra()
     from tellapart.training import portable
 
     return portable.export(
@@ -150,16 +149,3 @@ def _unseen(dataset: Dataset, bundle: Bundle, progress: Progress) -> Dataset:
             "give images it has not seen, or --include-training to see figures that are no test"
         )
     return hashed.without(seen)
-
-
-def _need_train_extra() -> None:
-    from importlib.util import find_spec
-
-    missing = [
-        name for name in ("torch", "torchvision", "timm", "onnx", "safetensors") if not find_spec(name)
-    ]
-    if missing:
-        raise MissingExtra(
-            f"training needs {', '.join(missing)}, which this installation lacks: "
-            "pip install 'tellapart[train]'"
-        )

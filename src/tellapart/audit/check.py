@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tellapart.audit import balance, copies, labels, neighbours, privacy, quality, shortcuts
 from tellapart.audit.findings import Finding, Severity
-from tellapart.audit.inspection import Inspection, Network, inspect
+from tellapart.audit.inspection import Inspection, inspect
 from tellapart.audit.neighbours import Neighbours
 from tellapart.data import duplicates
 from tellapart.data.dataset import Dataset
+from tellapart.data.embedding import Network
 from tellapart.progress import SILENT, Progress
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -23,6 +24,9 @@ JSON_VERSION = 1
 
 MIN_TIED = 2
 """Independent images of a class without which its labels cannot be judged out of fold."""
+
+WITHOUT_NETWORK = "label errors, outliers and the near-duplicates that only features bring together"
+"""What is left out without evidence."""
 
 
 class Evidence(Protocol):
@@ -127,7 +131,7 @@ def check(
     if len(used):
         found += _of_images(inspection, evidence, left_out)
     if evidence is None:
-        left_out.append(why_none or "label errors and outliers need a network's features")
+        left_out.append(f"{WITHOUT_NETWORK}: {why_none or 'they need the features of a network'}")
     found.sort(key=_gravity)
     return Audit(used, tuple(found), tuple(left_out))
 

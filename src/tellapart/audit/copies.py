@@ -8,7 +8,8 @@ import numpy as np
 
 from tellapart.audit.findings import Finding, Severity
 from tellapart.data.dataset import Dataset
-from tellapart.data.duplicates import Duplicates, connected
+from tellapart.data.duplicates import Duplicates
+from tellapart.data.splits import connected
 from tellapart.records import Sample
 
 KINDS = ("conflicting labels", "leak", "identical files", "near-duplicates")

@@ -11,9 +11,10 @@ from PIL import Image
 
 from tellapart.audit.metadata import clues
 from tellapart.data.images import ACCEPTED_FORMATS
+from tellapart.data.survey import Reading
 from tellapart.errors import CacheError
 
-LOOK_VERSION = 1
+LOOK_VERSION = 2
 """Goes up whenever `look` gives other figures: part of the name of a cache that keeps them."""
 
 EDGE_PX = 256
@@ -156,6 +157,10 @@ def look(content: bytes, image: Image.Image) -> Look:
         border=_border(pixels),
         clues=clues(content),
     )
+
+
+LOOK = Reading(f"looks-{LOOK_VERSION}", lambda content, image: look(content, image).to_bytes())
+"""What a pass over the files keeps of how each looks."""
 
 
 def _reduced(image: Image.Image, edge_px: int) -> Image.Image:

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.audit.findings import Finding, Severity
-from tellapart.audit.looks import LOOK_VERSION, Look, look
+from tellapart.audit.looks import Look
 from tellapart.data.dataset import Dataset
-
-__all__ = ["DEFECTS", "LOOK_VERSION", "Defect", "Look", "findings", "look"]
 
 
 @dataclass(frozen=True, slots=True)

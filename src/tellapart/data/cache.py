@@ -27,6 +27,7 @@ class ContentCache:
     """
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.path = cache_folder() / f"{name}.sqlite"
         with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 
 from tellapart.data import manifest, splits
 from tellapart.data.corrections import Corrections, load_corrected
-from tellapart.data.duplicates import (
-    DESCRIPTOR_LENGTH,
-    Duplicates,
-    NearPair,
-    clusters_by_id,
-    describe,
-    descriptor_cache,
-    find_once,
-)
-from tellapart.data.images import Resize, decode, thumbnail
-from tellapart.data.reader import fetch, hash_file, in_parallel, read
+from tellapart.data.duplicates import DESCRIPTOR, Duplicates, NearPair, clusters_by_id, find_in
+from tellapart.data.images import Resize, thumbnail
+from tellapart.data.reader import hash_file, in_parallel, read
 from tellapart.data.scan import Scan, scan_folder
-from tellapart.data.spectra import EDGE
+from tellapart.data.survey import survey
 from tellapart.errors import ConfigError, DataError, EmptyDataset, TooFewImages, UnreadableImage
 from tellapart.progress import SILENT, Progress
 from tellapart.records import Sample, Skipped, merge_map
@@ -47,6 +39,8 @@ class Dataset:
         The folder that ids are relative to.
     near
         Pairs of near-duplicates, identical files left out; None where nobody has looked yet.
+    near_alone
+        Why they were looked for by pictures alone, without a network's features; empty where they were not.
     corrections
         What a label journal changed when this was loaded; None without a journal.
     """
@@ -56,6 +50,7 @@ class Dataset:
     ledger: tuple[Skipped, ...] = ()
     root: Path = Path()
     near: tuple[NearPair, ...] | None = None
+    near_alone: str = ""
     corrections: Corrections | None = None
 
     @classmethod
@@ -191,8 +186,7 @@ class Dataset:
         Contents once found good are remembered, so that the next run need not decode them again.
         """
         hashed = self.with_hashes(progress=progress)
-        _, bad = hashed._described(progress)
-        return hashed.without(bad)
+        return survey(hashed, (DESCRIPTOR,), stage="checking", progress=progress).dataset
 
     def near_duplicates(self, *, progress: Progress = SILENT) -> Duplicates:
         """Return which images are near-duplicates, by their positions; see `tellapart.data.duplicates.find`.
@@ -200,43 +194,24 @@ class Dataset:
         What is compared of a content is remembered, and so is what was found. Identical files are pairs
         too; a file that cannot be read is in none.
         """
-        hashed = self.with_hashes(progress=progress)
-        known, _ = hashed._described(progress)
-        nothing = bytes(DESCRIPTOR_LENGTH)
-        rows = b"".join(known.get(sample.sha256 or "", nothing) for sample in hashed.samples)
-        return find_once(np.frombuffer(rows, np.uint8).reshape(len(self), DESCRIPTOR_LENGTH))
+        return find_in(self, progress=progress)[0]
 
     def with_near_duplicates(self, *, progress: Progress = SILENT) -> "Dataset":
-        """Return the dataset hashed and with its `near` filled in; its subsets keep them."""
+        """Return the dataset hashed and with its `near` filled in; its subsets keep them.
+
+        They are those that `check` tells: found by pictures and by features of the default network, where
+        that can be had.
+        """
         if self.near is not None:
             return self
         hashed = self.with_hashes(progress=progress)
-        found = hashed.near_duplicates(progress=progress)
+        found, alone = find_in(hashed, progress=progress)
         near = [
             NearPair(hashed.samples[i].id, hashed.samples[j].id, round(float(value), 4))
             for (i, j), value in zip(found.pairs.tolist(), found.similarity, strict=True)
             if hashed.samples[i].sha256 != hashed.samples[j].sha256
         ]
-        return replace(hashed, near=tuple(near))
-
-    def _described(self, progress: Progress) -> tuple[dict[str, bytes], dict[str, str]]:
-        """Return descriptors by content of all that can be decoded, and by id why the others cannot."""
-        cache = descriptor_cache()
-        known = cache.get([sample.sha256 for sample in self.samples if sample.sha256])
-        unknown = [sample for sample in self.samples if sample.sha256 not in known]
-        fresh: dict[str, bytes] = {}
-        bad: dict[str, str] = {}
-        with progress.track("checking", len(unknown)) as advance:
-            for sample, (digest, descriptor, reason) in zip(
-                unknown, in_parallel(_describe, unknown), strict=True
-            ):
-                advance(1)
-                if reason is None:
-                    fresh[digest] = descriptor
-                else:
-                    bad[sample.id] = reason
-        cache.put(fresh.items())
-        return known | fresh, bad
+        return replace(hashed, near=tuple(near), near_alone=alone)
 
     def check_trainable(self, minimum: int, kind: str = "usable") -> None:
         """Raise unless there are two classes, and of each class `minimum` images, called `kind` in messages.
@@ -386,14 +361,3 @@ class Dataset:
         from tellapart.data.augment import augment
 
         return augment(self, pipelines, copies, Path(out), seed=seed)
-
-
-def _describe(sample: Sample) -> tuple[str, bytes, str | None]:
-    """Return content hash, descriptor and None; or why there is none."""
-    digest, content, reason = fetch(sample)
-    if reason is None:
-        try:
-            return digest, describe(decode(content, target_px=EDGE)).tobytes(), None
-        except UnreadableImage as exc:
-            reason = str(exc)
-    return digest, b"", reason

@@ -6,9 +6,9 @@ Pairs are proposed by low frequencies (`spectra`), then laid on one another and 
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,21 @@ from PIL import Image
 
 from tellapart.data.alignment import similarity
 from tellapart.data.cache import ContentCache
-from tellapart.data.spectra import EDGE, WINDOWS, Candidates, candidates, turned
+from tellapart.data.embedding import default_network
+from tellapart.data.neighbours import NEIGHBOURS
+from tellapart.data.spectra import EDGE, WINDOWS, Candidates, Search, turned
+from tellapart.data.splits import connected
+from tellapart.data.survey import Reading, survey
+from tellapart.errors import MissingExtra, WeightsError
+from tellapart.progress import SILENT, Progress
 
-DESCRIPTOR_VERSION = 1
+if TYPE_CHECKING:
+    from tellapart.data.dataset import Dataset
+
+DESCRIPTOR_VERSION = 2
 """Raised whenever `describe` gives other bytes, so that old descriptors are not used."""
 
-SEARCH_VERSION = 1
+SEARCH_VERSION = 2
 """Raised whenever `find` gives other pairs of the same descriptors."""
 
 DESCRIPTOR_LENGTH = EDGE * EDGE
@@ -90,15 +99,14 @@ def describe(image: Image.Image) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 of shape (DESCRIPTOR_LENGTH,); its ``tobytes()`` is what `descriptor_cache` keeps.
+    uint8 of shape (DESCRIPTOR_LENGTH,); its ``tobytes()`` is what `DESCRIPTOR` keeps.
     """
     small = image.convert("L").resize((EDGE, EDGE), Image.Resampling.BOX)
     return np.asarray(small).reshape(-1).copy()
 
 
-def descriptor_cache() -> ContentCache:
-    """Return where descriptors lie by content hash; `Dataset.near_duplicates` and training read it."""
-    return ContentCache(f"descriptors-{DESCRIPTOR_VERSION}")
+DESCRIPTOR = Reading(f"descriptors-{DESCRIPTOR_VERSION}", lambda content, image: describe(image).tobytes())
+"""What a pass over the files keeps for the search."""
 
 
 def find(
@@ -124,23 +132,44 @@ def find(
     Duplicates
         With positions into `descriptors`.
     """
-    from threadpoolctl import threadpool_limits
-
     distinct, representative_of = _distinct(descriptors)
     pictures = descriptors[distinct].reshape(-1, EDGE, EDGE).astype(np.float32)
-    with threadpool_limits(1, "blas"):  # the work is on threads already, as many as there are cores
-        found = candidates(pictures, None if embeddings is None else embeddings[distinct])
-        value = similarity(
-            pictures[found.first], turned(pictures[found.second], found.symmetry), _starts(found)
-        )
-    alike = value >= threshold
-    near = np.stack([distinct[found.first[alike]], distinct[found.second[alike]]], axis=1)
+    alike, value = _alike(pictures, None if embeddings is None else embeddings[distinct], threshold)
     same = np.flatnonzero((representative_of >= 0) & (representative_of != np.arange(len(descriptors))))
     equal = np.stack([representative_of[same], same], axis=1)
-    pairs = np.sort(np.concatenate([equal, near]), axis=1)
-    values = np.concatenate([np.ones(len(equal), np.float32), np.minimum(value[alike], 1)])
+    pairs = np.sort(np.concatenate([equal, distinct[alike]]), axis=1)
+    values = np.concatenate([np.ones(len(equal), np.float32), np.minimum(value, 1)])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return Duplicates(len(descriptors), pairs[order], values[order])
+
+
+def _alike(
+    pictures: NDArray[np.float32], embeddings: NDArray[np.float32] | None, threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the pairs of different pictures, of shape (n_pairs, 2), and their similarity.
+
+    A picture's nearest may all be copies of it, and hide those that are less near. So once these are known
+    to belong together, what has more of them than a search gives is searched for among the others, until
+    nothing more joins.
+    """
+    from threadpoolctl import threadpool_limits
+
+    pairs, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
+    asking = cluster_of = np.arange(len(pictures))
+    with threadpool_limits(1, "blas"):  # the work is on threads already, as many as there are cores
+        search = Search(pictures, embeddings)
+        while len(asking):
+            found = search.candidates(asking, cluster_of)
+            value = similarity(
+                pictures[found.first], turned(pictures[found.second], found.symmetry), _starts(found)
+            )
+            alike = value >= threshold
+            pairs.append(np.stack([found.first[alike], found.second[alike]], axis=1))
+            values.append(value[alike])
+            cluster_of = connected(np.concatenate(pairs), len(pictures))
+            crowded = np.bincount(cluster_of, minlength=len(pictures))[cluster_of] > NEIGHBOURS
+            asking = np.flatnonzero(crowded) if alike.any() else asking[:0]
+    return np.concatenate(pairs), np.concatenate(values)
 
 
 def find_once(descriptors: NDArray[np.uint8], *, embeddings: NDArray[np.float32] | None = None) -> Duplicates:
@@ -159,6 +188,28 @@ def find_once(descriptors: NDArray[np.uint8], *, embeddings: NDArray[np.float32]
         return found
     record = np.frombuffer(known, _RECORD)
     return Duplicates(len(descriptors), record["pair"].astype(np.int64), record["similarity"].copy())
+
+
+def find_in(dataset: "Dataset", *, progress: Progress = SILENT) -> tuple[Duplicates, str]:
+    """Find the near-duplicates of a dataset, with features of the default network where they can be had.
+
+    Returns
+    -------
+    duplicates
+        With positions in the dataset; what cannot be read is like nothing.
+    alone
+        Why there were no features; empty where there were.
+    """
+    alone = ""
+    try:
+        found = survey(dataset, (DESCRIPTOR,), default_network(), stage="comparing", progress=progress)
+    except (MissingExtra, WeightsError) as exc:
+        alone = str(exc)
+        found = survey(dataset, (DESCRIPTOR,), stage="comparing", progress=progress)
+    among = find_once(found.rows(DESCRIPTOR), embeddings=found.features)
+    readable = {sample.id for sample in found.dataset.samples}
+    place = np.flatnonzero([sample.id in readable for sample in dataset.samples])
+    return replace(among, n_images=len(dataset), pairs=place[among.pairs]), alone
 
 
 _RECORD = np.dtype([("pair", "<i8", 2), ("similarity", "<f4")])
@@ -188,15 +239,3 @@ def clusters_by_id(pairs: Sequence[NearPair]) -> dict[str, str]:
     edges = np.array([[position[name] for name in pair[:2]] for pair in pairs], np.int64).reshape(-1, 2)
     leaders = connected(edges, len(names)).tolist()
     return {name: names[leader] for name, leader in zip(names, leaders, strict=True)}
-
-
-def connected(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Return the first of all that pairs connect each of n numbers with."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    _, component = connected_components(edges, directed=False)
-    _, leader = np.unique(component, return_index=True)
-    leaders: NDArray[np.int64] = leader[component].astype(np.int64)
-    return leaders

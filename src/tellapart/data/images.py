@@ -142,11 +142,28 @@ def _decode(source: Path | io.BytesIO, target_px: int | None) -> Image.Image:
             raise UnreadableImage(
                 f"{image.width}x{image.height} is more than {MAX_PIXELS:,} pixels: shrink it first"
             )
-        if target_px is not None and image.format in ("JPEG", "MPO"):
-            image.draft(None, (4 * target_px, 4 * target_px))
+        _draft(image, target_px)
         image.load()
         turn = _UPRIGHT.get(_orientation(image))
         return to_rgb(image if turn is None else image.transpose(turn))
+
+
+def _draft(image: Image.Image, target_px: int | None) -> None:
+    """Set a JPEG that was opened and not loaded to be decoded no larger than wanted."""
+    if target_px is not None and image.format in ("JPEG", "MPO"):
+        image.draft(None, (4 * target_px, 4 * target_px))
+
+
+def are_decoded_alike(content: bytes, one_px: int, other_px: int) -> bool:
+    """Return whether `decode` makes the same picture of a file for both edges; reads its header only."""
+    if one_px == other_px:
+        return True
+    sizes = []
+    for edge in (one_px, other_px):
+        with Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS) as header:
+            _draft(header, edge)
+            sizes.append(header.size)
+    return sizes[0] == sizes[1]
 
 
 def _orientation(image: Image.Image) -> int:

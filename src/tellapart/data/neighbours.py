@@ -4,6 +4,11 @@ An inverted file: k-means deals the vectors into about as many cells as a cell h
 into the few cells whose centres are nearest. The work grows with n ** 1.5, all of it in products of matrices;
 trees do not help among vectors of a hundred numbers. Jegou, Douze and Schmid describe the structure in
 "Product quantization for nearest neighbor search", IEEE TPAMI 33 (2011).
+
+scikit-learn makes the cells. The search itself is our own, because no library suits all who install this one:
+faiss-cpu, which has the same structure and was not faster on two cores, brings 65 MB and its own OpenMP,
+beside which torch crashes on macOS (faiss-wheels issue 73); hnswlib has no wheels; the graphs that it and
+usearch build on several threads differ from run to run, and a split must not.
 """
 
 import numpy as np
@@ -27,6 +32,9 @@ CELLS_ASKED = 12
 FEW = 4096
 """Number of vectors up to which one cell holds all, so that every one is looked at."""
 
+AT_ONCE = 2**22
+"""Cosines that one thread holds at a time, which bounds memory where many vectors share a cell."""
+
 
 class Index:
     """Vectors that can be asked for those near others.
@@ -46,33 +54,55 @@ class Index:
             np.cumsum(np.bincount(cell_of, minlength=len(self.centres)))[:-1],
         )
 
-    def near(self, queries: Float, reach: float = REACH) -> tuple[Int, Int]:
-        """Return positions of queries and of vectors within reach of each, its own position left out."""
+    def near(self, queries: Float, own: Int, cluster_of: Int, reach: float = REACH) -> tuple[Int, Int]:
+        """Find the nearest vectors of other clusters than a query's own.
+
+        Parameters
+        ----------
+        queries
+            float32 of shape (n_queries, n_features), each of length 1.
+        own
+            int64 of shape (n_queries,): the cluster of each query.
+        cluster_of
+            int64 of shape (n,): the cluster of each vector.
+
+        Returns
+        -------
+        Positions of queries and of vectors within reach of each, at most `NEIGHBOURS` of a query.
+        """
         cells = self._cells(queries, min(CELLS_ASKED, len(self.centres)))
         asking = np.argsort(cells, axis=None, kind="stable")
         bounds = np.searchsorted(cells.ravel()[asking], np.arange(1, len(self.centres)))
         asking_by_cell = np.split(asking // cells.shape[1], bounds)
-        work = zip(asking_by_cell, self.members, strict=True)
-        found = list(in_parallel(lambda both: self._within(queries, *both, reach), work))
-        query, vector, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
+
+        def search(work: tuple[Int, Int]) -> tuple[Int, Int, Float]:
+            asking, members = work
+            size = max(1, AT_ONCE // max(1, len(members)))
+            blocks = [asking[begin : begin + size] for begin in range(0, len(asking), size)]
+            apart = cluster_of[members]
+            return _joined([self._best(queries, own, one, members, apart, reach) for one in blocks])
+
+        found = in_parallel(search, zip(asking_by_cell, self.members, strict=True))
+        query, vector, cosine = _joined(list(found))
         order = np.lexsort((-cosine, query))
         query, vector = query[order], vector[order]
         rank = np.arange(len(query)) - np.searchsorted(query, query)
         return query[rank < NEIGHBOURS], vector[rank < NEIGHBOURS]
 
-    def _within(self, queries: Float, asking: Int, members: Int, reach: float) -> tuple[Int, Int, Float]:
-        """Return the queries, vectors and cosines of one cell that are within reach."""
-        least = 1 - reach**2 / 2
-        parts: list[tuple[Int, Int, Float]] = []
-        for begin in range(0, len(asking), FEW):
-            chosen = asking[begin : begin + FEW]
-            cosine = queries[chosen] @ self.vectors[members].T
-            cosine[chosen[:, None] == members] = -1
-            row, column = np.nonzero(cosine >= least)
-            parts.append((chosen[row], members[column], cosine[row, column]))
-        nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-        query, vector, value = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
-        return query, vector, value
+    def _best(
+        self, queries: Float, own: Int, asking: Int, members: Int, apart: Int, reach: float
+    ) -> tuple[Int, Int, Float]:
+        """Return the queries, vectors and cosines of one cell that are within reach, the best of a query."""
+        cosine = queries[asking] @ self.vectors[members].T
+        cosine[own[asking][:, None] == apart] = -1
+        near = cosine >= 1 - reach**2 / 2
+        crowded = np.flatnonzero(near.sum(axis=1) > NEIGHBOURS)
+        if len(crowded):
+            best = np.argpartition(cosine[crowded], -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+            near[crowded] = False
+            near[crowded[:, None], best] = True
+        row, column = np.nonzero(near)
+        return asking[row], members[column], cosine[row, column]
 
     def _cells(self, vectors: Float, n_cells: int) -> Int:
         """Return the cells nearest to each vector, of shape (n, n_cells)."""
@@ -82,6 +112,12 @@ class Index:
             score = half_squares - vectors[begin : begin + FEW] @ self.centres.T
             nearest.append(np.argpartition(score, n_cells - 1, axis=1)[:, :n_cells])
         return np.concatenate([np.empty((0, n_cells), np.int64), *nearest])
+
+
+def _joined(parts: list[tuple[Int, Int, Float]]) -> tuple[Int, Int, Float]:
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    query, vector, cosine = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
+    return query, vector, cosine
 
 
 def _centres(vectors: Float) -> Float:

@@ -137,8 +137,8 @@ def invariant(spectrum: Float) -> Float:
     return np.concatenate([larger, smaller], axis=1)
 
 
-def candidates(pictures: Float, embeddings: Float | None = None) -> Candidates:
-    """Propose pairs of pictures that may show the same, without comparing all with all.
+class Search:
+    """Proposes pairs of pictures that may show the same, without comparing all with all.
 
     Parameters
     ----------
@@ -147,31 +147,57 @@ def candidates(pictures: Float, embeddings: Float | None = None) -> Candidates:
     embeddings
         float32 of shape (n, n_features): those near one another are proposed too, with less proof.
     """
-    whole = spectra(pictures)
-    index = Index(invariant(whole))
-    proposed = None if embeddings is None else _near_embeddings(embeddings)
-    found = []
-    for window in range(len(WINDOWS)):
-        part = spectra(pictures, window)
-        found.append(_likely(*index.near(invariant(part)), window, part, whole, LIKELY))
-        if proposed is not None:
-            found.append(_likely(*proposed, window, part, whole, LIKELY_IF_PROPOSED))
-    columns = (np.concatenate(column) for column in zip(*found, strict=True))
-    first, second, windows, symmetry, correlation = columns
-    # Of a pair that was found in several windows, or from both sides, the one that fits best.
-    best_first = np.lexsort((-correlation, np.maximum(first, second), np.minimum(first, second)))
-    names = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)[best_first]
-    _, chosen = np.unique(names, axis=0, return_index=True)
-    chosen = best_first[chosen]
-    return Candidates(first[chosen], second[chosen], windows[chosen], symmetry[chosen])
+
+    def __init__(self, pictures: Float, embeddings: Float | None = None) -> None:
+        self.pictures = pictures
+        self.whole = spectra(pictures)
+        self.index = Index(invariant(self.whole))
+        self.embedded = None if embeddings is None else Index(_centred(embeddings))
+
+    def candidates(self, asking: NDArray[np.int64], cluster_of: NDArray[np.int64]) -> Candidates:
+        """Return pairs of pictures of two clusters, one of which is asked for.
+
+        Parameters
+        ----------
+        asking
+            int64 of shape (n_asking,): positions of pictures for which others are looked for.
+        cluster_of
+            int64 of shape (n,): what is known to belong together already.
+        """
+        own = cluster_of[asking]
+        proposed = self._by_embedding(asking, own, cluster_of)
+        found = []
+        for window in range(len(WINDOWS)):
+            part = spectra(self.pictures, window)
+            query, second = self.index.near(invariant(part[asking]), own, cluster_of)
+            found.append(_likely(asking[query], second, window, part, self.whole, LIKELY))
+            found.append(_likely(*proposed, window, part, self.whole, LIKELY_IF_PROPOSED))
+        columns = (np.concatenate(column) for column in zip(*found, strict=True))
+        first, second, windows, symmetry, correlation = columns
+        # Of a pair that was found in several windows, or from both sides, the one that fits best.
+        best_first = np.lexsort((-correlation, np.maximum(first, second), np.minimum(first, second)))
+        names = np.stack([np.minimum(first, second), np.maximum(first, second)], axis=1)[best_first]
+        _, chosen = np.unique(names, axis=0, return_index=True)
+        chosen = best_first[chosen]
+        return Candidates(first[chosen], second[chosen], windows[chosen], symmetry[chosen])
+
+    def _by_embedding(
+        self, asking: NDArray[np.int64], own: NDArray[np.int64], cluster_of: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return both orders of pairs whose embeddings point the same way."""
+        if self.embedded is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        vectors = self.embedded.vectors[asking]
+        query, second = self.embedded.near(vectors, own, cluster_of, reach=EMBEDDING_REACH)
+        first = asking[query]
+        return np.concatenate([first, second]), np.concatenate([second, first])
 
 
-def _near_embeddings(embeddings: Float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return both orders of pairs of images whose embeddings point the same way, seen from their mean."""
-    centred = embeddings - embeddings.mean(axis=0)
+def _centred(embeddings: Float) -> Float:
+    """Return embeddings as directions seen from their mean."""
+    centred: Float = embeddings - embeddings.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    first, second = Index(centred).near(centred, reach=EMBEDDING_REACH)
-    return np.concatenate([first, second]), np.concatenate([second, first])
+    return centred
 
 
 def _likely(

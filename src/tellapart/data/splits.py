@@ -89,22 +89,24 @@ def join_groups(*keys: Sequence[Hashable | None]) -> list[int]:
     >>> join_groups(["a", "a", "b", None], ["x", "y", "y", "z"])
     [0, 0, 0, 3]
     """
-    n_samples = len(keys[0])
-    parent = list(range(n_samples))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    pairs: list[tuple[int, int]] = []
     for column in keys:
         first: dict[Hashable, int] = {}
-        for i, key in enumerate(column):
-            if key is not None:
-                a, b = find(first.setdefault(key, i)), find(i)
-                parent[max(a, b)] = min(a, b)
-    return [find(i) for i in range(n_samples)]
+        pairs += [(first.setdefault(key, i), i) for i, key in enumerate(column) if key is not None]
+    leaders: list[int] = connected(np.array(pairs, np.int64).reshape(-1, 2), len(keys[0])).tolist()
+    return leaders
+
+
+def connected(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return the first of all that pairs, of shape (n_pairs, 2), connect each of n numbers with."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    _, component = connected_components(edges, directed=False)
+    _, leader = np.unique(component, return_index=True)
+    leaders: NDArray[np.int64] = leader[component].astype(np.int64)
+    return leaders
 
 
 def _group_indices(groups: Sequence[Hashable]) -> NDArray[np.int64]:

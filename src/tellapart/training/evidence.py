@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.audit.inspection import Network
+from tellapart.data.embedding import Network
 from tellapart.data.images import Resize
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.training.backbones import find_backbone, resolve_image_size
 from tellapart.training.config import TrainConfig
 from tellapart.training.device import device_name
-from tellapart.training.features import feature_cache_name, graph_featurizer
+from tellapart.training.extra import need_extra
+from tellapart.training.features import Featurizer, OnFirstUse, feature_cache_name, graph_featurizer
 from tellapart.training.frozen import FrozenNetwork
 from tellapart.training.heads import fit_head
 
@@ -27,7 +28,7 @@ class FrozenEvidence:
     Raises
     ------
     WeightsError
-        If the pretrained weights cannot be had.
+        If the pretrained weights cannot be had: here, or when the network is first used.
     """
 
     def __init__(self, config: TrainConfig | None = None) -> None:
@@ -35,11 +36,10 @@ class FrozenEvidence:
         resize = Resize(resolve_image_size(find_backbone(config.backbone), config.image_size), config.fit)
         frozen = FrozenNetwork(config, resize)
         if device_name(config) == "cpu":
-            featurizer = graph_featurizer(frozen.graph())
+            graph = frozen.graph()
+            featurizer = OnFirstUse(lambda: graph_featurizer(graph))
         else:
-            from tellapart.training.network import on_device
-
-            featurizer = on_device(frozen.network(), "cuda")
+            featurizer = OnFirstUse(lambda: _on_gpu(frozen))
         self.network = Network(feature_cache_name(frozen.key, resize), resize, featurizer)
 
     def out_of_fold(
@@ -70,3 +70,15 @@ class FrozenEvidence:
             seed=0,
         )
         return softmax(fitted.oof_logits, fit_temperature(fitted.oof_logits, y))
+
+
+def _on_gpu(frozen: FrozenNetwork) -> Featurizer:
+    from tellapart.training.network import on_device
+
+    return on_device(frozen.network(), "cuda")
+
+
+def default_network() -> Network:
+    """Return the network of `FrozenEvidence`; see `tellapart.data.embedding.default_network`."""
+    need_extra()
+    return FrozenEvidence().network

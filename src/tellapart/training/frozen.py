@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tellapart.data.dataset import Dataset
 from tellapart.data.images import Resize
+from tellapart.data.survey import CHUNK
 from tellapart.evaluation.calibration import softmax
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
     from tellapart.training.network import Network
 
-
-CPU_CHUNK = 16
-"""Images that one thread reads, looks up and decodes in a row, which spares the cache many small queries."""
 
 GPU_CHUNK = 64
 """Images per call on a GPU, which small calls would leave idle."""
@@ -129,7 +127,7 @@ class FrozenLearner:
             self._featurizer(),
             self.resize,
             self._frozen.key,
-            chunk_size=CPU_CHUNK if on_cpu else GPU_CHUNK,
+            chunk_size=CHUNK if on_cpu else GPU_CHUNK,
             workers=self.config.workers,
             progress=self.progress,
         )

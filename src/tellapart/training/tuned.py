@@ -33,6 +33,8 @@ class TunedLearner:
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """Decode every file once, so that a bad one cannot stop an epoch."""
+        if self.config.near_duplicates:  # the same pass, for whoever splits
+            dataset = dataset.with_near_duplicates(progress=self.progress)
         return dataset.verified(progress=self.progress)
 
     def learn(self, train: Dataset, val: Dataset | None, name: str) -> "TunedFitted":
