@@ -25,14 +25,6 @@ from tellapart.process import Process, launch
 END_LIMIT_S = 15.0
 """For the cluster's processes to be gone."""
 
-UNUSED = (
-    "--include-dashboard=false",
-    "--ray-client-server-port=0",
-    "--no-monitor",
-    "--include-log-monitor=false",
-)
-"""Parts of Ray that open further ports, or cost seconds at the start, and that nobody asks here."""
-
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
@@ -102,7 +94,8 @@ def _start() -> dict[str, Any]:
     port = _free_port()
     options: dict[str, Any] = {"address": f"127.0.0.1:{port}", "token_file": str(token)}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={port}", *UNUSED]
+    command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={_free_port()}"]
+    command += ["--include-dashboard=false", "--include-log-monitor=false"]  # which nobody here asks
     log_file().unlink(missing_ok=True)
     process = Process.of(launch(command, log_file(), environment=environment(options)).pid)
     if process is None:
@@ -114,7 +107,7 @@ def _start() -> dict[str, Any]:
 
 
 def _free_port() -> int:
-    """Return a port that is free: Ray's usual one may be another cluster's."""
+    """Return a port that is free: Ray's usual ones may be another cluster's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
