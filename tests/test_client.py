@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 import tellapart as ta
+from hostile import png_that_claims
 from pictures import class_pixels, encode, solid
 from servers import running
 from tellapart.client import Client
@@ -189,6 +190,31 @@ def test_a_request_too_large_for_the_service_is_cut_in_two(trained, files):
         alone = client.predict([b"x" * 70_000, files[0]])
     assert "larger than 60,000 bytes" in alone[0].error
     assert alone[1].error is None
+
+
+def test_a_bad_image_of_any_kind_alone_in_its_request_is_its_own_error(client):
+    bomb = png_that_claims(20_000, 20_000)
+    not_one, too_large = client.predict([b"x", bomb]), client.predict([bomb])
+    assert not_one[0].error.startswith("not an image")
+    assert "shrink it first" in not_one[1].error
+    assert "shrink it first" in too_large[0].error
+
+
+@pytest.mark.parametrize("images", [b"x", [b"x"], [b"x"] * 20])
+def test_a_refusal_of_the_whole_service_is_no_error_of_an_image(scripted, images):
+    """A Host header that is not allowed, say: once, in one line, and not for each image."""
+    url, calls = scripted(refuse(400))
+    with Client(url) as client, pytest.raises(ServiceError, match="answered 400: come again"):
+        client.predict(images)
+    assert len(calls) <= client.at_once
+
+
+def test_an_unwelcome_host_name_is_told_once(trained, files):
+    settings = Settings(models={"m": trained.folder}, drain_s=0)
+    with running(create_app(settings)) as url, Client(url) as client:
+        client._http.headers["Host"] = "service.example"
+        with pytest.raises(ServiceError, match="Host header does not name this service"):
+            client.predict(files[:5])
 
 
 def test_models_and_health(client):

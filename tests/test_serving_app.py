@@ -1,15 +1,20 @@
 """The service as a whole: routes, form of refusals, start and weight."""
 
+import base64
 import json
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import httpx2
 import pytest
 
+from graphs import leave_to_a_person
 from pictures import encode, solid
 from servers import running
+from tellapart.bundle import Bundle
 from tellapart.errors import BundleError, ServiceError
 from tellapart.serving.app import create_app
 from tellapart.serving.keys import Keys
@@ -65,6 +70,37 @@ def test_requests_and_answers_are_counted(url, photos):
     assert 'tellapart_images_failed_total{reason="UnreadableImage"}' in text
     assert 'tellapart_model_info{model="lesions"' in text
     assert "tellapart_batch_size_count" in text
+
+
+def test_answers_that_leave_it_to_a_person_are_counted_by_every_route(trained, photos, tmp_path):
+    bundle = shutil.copytree(trained.folder / "model", tmp_path / "model")
+    leave_to_a_person(bundle)
+    text = base64.b64encode((photos / "malignant" / "002.png").read_bytes()).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
+    with running(create_app(Settings({"m": bundle}))) as url:
+        httpx2.post(f"{url}/v1/predict", json={"images": [{"base64": text}]}).raise_for_status()
+        httpx2.post(f"{url}/score", json=[{"image_in_base64": text}]).raise_for_status()
+        httpx2.post(f"{url}/v2/models/m/infer", json={"inputs": [tensor]}).raise_for_status()
+        assert 'tellapart_abstentions_total{model="m"} 3.0' in httpx2.get(f"{url}/metrics").text
+
+
+def test_classes_called_as_no_text_is_can_be_answered(trained, tmp_path):
+    """A folder's name that is not UTF-8 becomes a class with half a surrogate pair in its name."""
+    bundle = shutil.copytree(trained.folder / "model", tmp_path / "model")
+    card = Bundle.load(bundle).card
+    Bundle.write(bundle, replace(card, class_names=("caf\udce9", "\udcff"), threshold=None), readme="")
+    text = base64.b64encode(encode(solid("red"))).decode()
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [text]}
+    with running(create_app(Settings({"m": bundle}))) as url:
+        answers = [
+            httpx2.post(f"{url}/v1/predict?top_k=2", json={"images": [{"base64": text}]}),
+            httpx2.post(f"{url}/score", json=[{"image_in_base64": text}]),
+            httpx2.post(f"{url}/v2/models/m/infer", json={"inputs": [tensor]}),
+            httpx2.get(f"{url}/metrics"),
+            httpx2.get(f"{url}/openapi.json"),
+        ]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert list(answers[1].json()[0]["scores"]) == ["caf?", "?"]
 
 
 def test_drift_shows_when_other_images_come(trained):

@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 import httpx2
 
 from tellapart.client.answers import Health, Prediction
-from tellapart.client.connection import REFUSED, Connection, only, params, reason
+from tellapart.client.connection import Connection, is_too_much, only, params, reason
 from tellapart.client.images import Image, Source, batches, sources
 from tellapart.data.reader import in_parallel
 from tellapart.progress import SILENT, Progress
@@ -121,7 +121,7 @@ class Client(Connection[httpx2.Client]):
         if len(unreadable) == len(batch):
             return _all_unreadable(batch, unreadable)
         response = self._send("POST", "/v1/predict", params=query, **body)
-        if response.status_code in REFUSED and len(batch) > 1:
+        if len(batch) > 1 and is_too_much(response):
             return [p for half in _halves(batch) for p in self._score(half, query)]
         return self._read(response, batch, unreadable)
 
@@ -233,7 +233,7 @@ class AsyncClient(Connection[httpx2.AsyncClient]):
         if len(unreadable) == len(batch):
             return _all_unreadable(batch, unreadable)
         response = await self._send("POST", "/v1/predict", params=query, **body)
-        if response.status_code in REFUSED and len(batch) > 1:
+        if len(batch) > 1 and is_too_much(response):
             return [p for half in _halves(batch) for p in await self._score(half, query)]
         return self._read(response, batch, unreadable)
 

@@ -16,9 +16,6 @@ from tellapart.sources.session import retry_after_s
 MAX_IMAGES, AT_ONCE = 16, 3
 """Images per request, and requests under way at once: together fewer than the service's queue holds."""
 
-REFUSED = frozenset({400, 413})
-"""What the service answers to too many images, too large a request, or a single bad image."""
-
 PASSING = frozenset({408, 429, 502, 503, 504})
 """Statuses after which the same request may succeed."""
 
@@ -130,7 +127,7 @@ class Connection(ABC, Generic[Http]):
     def _read(
         self, response: httpx2.Response, batch: Sequence[Source], unreadable: Mapping[int, str]
     ) -> list[Prediction]:
-        if response.status_code in REFUSED and len(batch) == 1:
+        if len(batch) == 1 and (response.status_code == 413 or "index" in _problem(response)):
             return [Prediction(batch[0].name, error=_detail(response))]
         try:
             return predictions(self._json(response), batch, unreadable)
@@ -218,10 +215,22 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_too_much(response: httpx2.Response) -> bool:
+    """Say whether the service would take half of a request: it was too large, or had too many images."""
+    return response.status_code == 413 or "max_images" in _problem(response)
+
+
+def _problem(response: httpx2.Response) -> Mapping[str, Any]:
+    """Return the problem document, empty where the answer is none."""
+    if response.is_success:
+        return {}
+    try:
+        document = response.json()
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
 def _detail(response: httpx2.Response) -> str:
     """Return what a problem document says, or else the status in words."""
-    try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = None
-    return " ".join(str(detail or response.reason_phrase).split())
+    return " ".join(str(_problem(response).get("detail") or response.reason_phrase).split())

@@ -85,7 +85,7 @@ async def parse_multipart(headers: Headers, body: bytes, max_files: int) -> tupl
     Raises
     ------
     Problem
-        400 if it is damaged, or has too many parts.
+        400 if it is damaged, or has too many files or other fields.
     """
 
     async def stream() -> AsyncGenerator[bytes, None]:
@@ -95,6 +95,8 @@ async def parse_multipart(headers: Headers, body: bytes, max_files: int) -> tupl
     try:
         form = await parser.parse()
     except MultiPartException as exc:
+        if exc.message.startswith("Too many files"):
+            raise too_many_images(f"more than {max_files}", max_files) from exc
         raise _unreadable(exc.message) from exc
     except KeyError as exc:
         raise _unreadable("no boundary") from exc
@@ -111,6 +113,12 @@ async def parse_multipart(headers: Headers, body: bytes, max_files: int) -> tupl
     finally:
         await form.close()
     return files, fields
+
+
+def too_many_images(number: str, most: int) -> Problem:
+    """Return the refusal of a request that has more images than one may have."""
+    detail = f"{number} images in one request; send at most {most}"
+    return Problem(400, detail, members={"max_images": most})
 
 
 def _unreadable(reason: str) -> Problem:

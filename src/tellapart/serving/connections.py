@@ -1,8 +1,12 @@
 """Connections whose request heads are bounded: uvicorn waits for them, and keeps them, without end."""
 
 import asyncio
+from http import HTTPStatus
+from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tellapart.serving.problems import Problem, problem_response
 
 HEAD_TIMEOUT_S = 15
 """From the first byte of a request, or of a connection, to the end of its headers."""
@@ -30,7 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse(Problem(431, f"the headers are larger than {MAX_HEAD_BYTES:,} bytes"))
 
     def on_headers_complete(self) -> None:
         """Stop the clock."""
@@ -49,17 +53,28 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _start_clock(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, b"408 Request Timeout")
+        late = Problem(408, f"the headers did not come within {HEAD_TIMEOUT_S} s")
+        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._refuse, late)
 
     def _stop_clock(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, status: bytes) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; uvicorn's own words for it are plain text."""
+        self._refuse(Problem(400, "this is no valid HTTP request"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without the application, which learns of whole requests only, and hang up."""
         self._stop_clock()
-        if not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 " + status + b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        request_id = uuid4().hex
+        answer = problem_response(problem, request_id)
+        status = HTTPStatus(problem.status)
+        ours = [(b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        head = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode())]
+        head += [b"%s: %s" % header for header in (*answer.raw_headers, *ours)]
+        self.transport.write(b"\r\n".join([*head, b"", bytes(answer.body)]))
+        self.transport.close()

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from tellapart.errors import DataError, TellapartError
 from tellapart.serving.answers import model_answer
-from tellapart.serving.bodies import parse_multipart, read_body
+from tellapart.serving.bodies import parse_multipart, read_body, too_many_images
 from tellapart.serving.documents import Document, decode_base64, parse
 from tellapart.serving.image_header import TooManyPixels
 from tellapart.serving.models import ServedModel
@@ -62,7 +62,7 @@ async def predict(request: Request) -> Response:
     model = service.models.get(options.model)
     results = await answers(service, model, images, options)
     if not is_list and "error" in results[0]:
-        raise Problem(results[0]["status"], results[0]["error"])
+        raise Problem(results[0]["status"], results[0]["error"], members={"index": 0})
     return Document({"model": model.name, "version": model.version, "predictions": results})
 
 
@@ -122,15 +122,16 @@ async def _images(request: Request, service: Service, options: Options) -> tuple
         images, options = _from_json(body, options, settings.max_images)
         del body  # while others may wait for images by URL
         images = await _fetched(request, service, images)
-    _check_number(len(images), settings.max_images)
+    check_number(len(images), settings.max_images)
     return list(images), options, len(images) > 1 or kind == "application/json"
 
 
-def _check_number(n_images: int, max_images: int) -> None:
+def check_number(n_images: int, max_images: int) -> None:
+    """Refuse a request with no image, or with more than one may have."""
     if not n_images:
         raise Problem(400, "the request has no image")
     if n_images > max_images:
-        raise Problem(400, f"{n_images} images in one request; send at most {max_images}")
+        raise too_many_images(str(n_images), max_images)
 
 
 def _from_json(body: bytes, options: Options, max_images: int) -> tuple[list[Asked], Options]:
@@ -141,7 +142,7 @@ def _from_json(body: bytes, options: Options, max_images: int) -> tuple[list[Ask
     if not isinstance(value, dict) or not isinstance(value.get("images"), list):
         raise Problem(400, 'the body must be like {"images": [{"base64": "…"}, {"url": "https://…"}]}')
     items = value.pop("images")
-    _check_number(len(items), max_images)
+    check_number(len(items), max_images)
     return [_asked(item) for item in items], options.told(value)
 
 

@@ -19,13 +19,23 @@ class Problem(Exception):
         What we got, what we accept; nothing about this machine.
     headers
         Further headers of the answer.
+    members
+        Further members of the document, by which programs tell one refusal from another.
     """
 
-    def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
     @classmethod
     def busy(cls, detail: str, *, retry_after_s: int = 1) -> "Problem":
@@ -45,5 +55,6 @@ def problem_response(problem: Problem, request_id: str) -> Response:
         "detail": problem.detail,
         "error": problem.detail,
         "request_id": request_id,
+        **problem.members,
     }
     return Response(write(content), problem.status, problem.headers, media_type="application/problem+json")

@@ -31,6 +31,8 @@ def schemas(class_names: Sequence[str], *, max_images: int, url_scoring: bool) -
                 "detail": text("What we got, what we accept, and what to do next."),
                 "error": text("The same as `detail`, where clients of the inference protocol look."),
                 "request_id": text("Also in the header `X-Request-ID` and in the log."),
+                "index": integer("Only where it is an image that is wrong, and not the request.", minimum=0),
+                "max_images": integer("Only where there are more in the request.", minimum=1),
             },
             required=("title", "status", "detail", "error", "request_id"),
         ),

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from tellapart.errors import DataError
 from tellapart.serving.bodies import read_body
 from tellapart.serving.documents import Document, decode_base64, parse
-from tellapart.serving.predict import Asked, Options, answers
+from tellapart.serving.predict import Asked, Options, answers, check_number
 from tellapart.serving.problems import Problem
 from tellapart.serving.service import Service
 
@@ -27,8 +27,7 @@ async def score(request: Request) -> Response:
     items = [items] if isinstance(items, dict) else items
     if not isinstance(items, list) or not items:
         raise Problem(400, 'the body must be like [{"image_in_base64": "…", "parameters": {}}]')
-    if len(items) > service.settings.max_images:
-        raise Problem(400, f"{len(items)} images in one request; send at most {service.settings.max_images}")
+    check_number(len(items), service.settings.max_images)
     model = service.models.get(options.model)
     results = await answers(service, model, [_asked(item) for item in items], options)
     return Document([_scores(result) for result in results])
