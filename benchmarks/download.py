@@ -35,6 +35,8 @@ from tellapart.sources.session import CONNECTIONS, Session
 TESTS = Path(__file__).parents[1] / "tests"
 LIMITS = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
 FAULTS = 0.1
+Spent = tuple[float, float]
+"""Seconds on the clock, and seconds of this process on a processor (of all its threads)."""
 
 
 def main() -> None:
@@ -46,38 +48,47 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     print(machine_line("httpx2", "pillow"), end="\n\n")
+    # All folders stay until the end: the file system is slow to make files where it just deleted others.
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as room:
+        measure(options, Path(room))
+
+
+def measure(options: argparse.Namespace, room: Path) -> None:
+    """Measure all ways in turn."""
     with stand_in(options.images, options.size, options.latency) as api:
         candidates = listing(api)
         urls = [candidate.url for candidate in candidates]
         bodies = bare_threads(urls)
         right = {c.id: hashlib.sha256(body).hexdigest() for c, body in zip(candidates, bodies, strict=True)}
         n_bytes = sum(map(len, bodies))
-        ways: dict[str, Callable[[], float]] = {
-            "bare, threads": lambda: timed(lambda: bare_threads(urls)),
-            "bare, asyncio": lambda: timed(lambda: asyncio.run(bare_tasks(urls))),
-            "Session.stream": lambda: timed(lambda: streamed(urls)),
-            "fetch_class": lambda: filled(candidates, right),
-            "fetch_class, resized to 256": lambda: filled(candidates, None, resize_px=256),
+        ways: dict[str, Callable[[], Spent]] = {
+            "bare, threads": lambda: spent(lambda: bare_threads(urls)),
+            "bare, asyncio": lambda: spent(lambda: asyncio.run(bare_tasks(urls))),
+            "Session.stream": lambda: spent(lambda: streamed(urls)),
+            "fetch_class": lambda: filled(room, candidates, right),
+            "fetch_class, resized to 256": lambda: filled(room, candidates, None, resize_px=256),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[str, list[Spent]] = {name: [] for name in ways}
         for _ in range(options.repeats):
             for name, way in ways.items():
-                seconds[name].append(way())
+                times[name].append(way())
     with stand_in(options.images, options.size, options.latency, FAULTS) as api:
-        seconds["fetch_class, with faults"] = [filled(listing(api), right)]
+        times["fetch_class, with faults"] = [filled(room, listing(api), right)]
     print(f"{len(urls)} images, {n_bytes / 1e6:.0f} MB, {CONNECTIONS} connections\n")
-    print(results(seconds, len(urls), n_bytes))
+    print(results(times, len(urls), n_bytes))
 
 
-def results(seconds: dict[str, list[float]], n: int, n_bytes: int) -> str:
+def results(times: dict[str, list[Spent]], n: int, n_bytes: int) -> str:
     """Return the rates, and how they compare with the faster of the bare clients."""
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    best = min(medians["bare, threads"], medians["bare, asyncio"])
-    rows = [
-        [name, f"{took:.2f}", f"{n / took:.0f}", f"{n_bytes / took / 1e6:.0f}", f"{best / took:.2f}"]
-        for name, took in medians.items()
-    ]
-    return table(["way", "seconds", "images/s", "MB/s", "of the faster bare client"], rows)
+    walls = {name: statistics.median(wall for wall, _ in runs) for name, runs in times.items()}
+    best = min(walls["bare, threads"], walls["bare, asyncio"])
+    rows = []
+    for name, wall in walls.items():
+        processor = statistics.median(busy for _, busy in times[name]) / n
+        figures = f"{wall:.2f}", f"{n / wall:.0f}", f"{n_bytes / wall / 1e6:.0f}", f"{best / wall:.2f}"
+        rows.append([name, *figures, f"{1000 * processor:.2f}"])
+    columns = ["way", "seconds", "images/s", "MB/s", "of the faster bare client", "processor ms/image"]
+    return table(columns, rows)
 
 
 @contextmanager
@@ -157,28 +168,26 @@ def streamed(urls: Sequence[str]) -> None:
 
 
 def filled(
-    candidates: Sequence[Candidate], right: Mapping[str, str] | None, resize_px: int | None = None
-) -> float:
-    """Fill a new folder and return the seconds it took; stop unless every file in it is right."""
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as name:
-        with Session(allow_private=True) as session, Collection(Path(name) / "out", {}) as collection:
-            folder = collection.class_folder("all")
-            n = len(candidates)
-            seconds = timed(
-                lambda: fetch_class(session, collection, Order("all", n, resize_px), iter(candidates))
-            )
-        found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    room: Path, candidates: Sequence[Candidate], right: Mapping[str, str] | None, resize_px: int | None = None
+) -> Spent:
+    """Fill a new folder and return what it took; stop unless every file in it is right."""
+    out = Path(tempfile.mkdtemp(dir=room)) / "out"
+    order = Order("all", len(candidates), resize_px)
+    with Session(allow_private=True) as session, Collection(out, {}) as collection:
+        took = spent(lambda: fetch_class(session, collection, order, iter(candidates)))
+        files = collection.class_folder("all").iterdir()
+        found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     if right is not None and found != right:
         wrong = [key for key in {**right, **found} if right.get(key) != found.get(key)]
         raise SystemExit(f"{len(wrong)} of {len(right)} files are missing or wrong, such as {wrong[0]}")
-    return seconds
+    return took
 
 
-def timed(way: Callable[[], object]) -> float:
-    """Return the seconds that it takes."""
-    started = time.perf_counter()
+def spent(way: Callable[[], object]) -> Spent:
+    """Return the seconds that it takes, and those of this process's processor."""
+    started, busy = time.perf_counter(), time.process_time()
     way()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - busy
 
 
 if __name__ == "__main__":

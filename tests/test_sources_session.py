@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import psutil
 import pytest
 
 from image_host import ImageHost, after, answers, breaks_off, hosting
@@ -73,6 +74,18 @@ def test_a_connection_is_kept_and_used_again(host, session):
     for _ in range(5):
         session.get_json(host.url + PATH)
     assert host.connections == 1
+
+
+def test_threads_that_ended_keep_no_connection(host, session):
+    host.always[PATH] = OK
+    for _ in range(5):
+        thread = threading.Thread(target=session.get_json, args=(host.url + PATH,))
+        thread.start()
+        thread.join()
+    port = int(host.url.rsplit(":")[-1])
+    ours = [c for c in psutil.Process().net_connections("tcp") if c.raddr and c.raddr.port == port]
+    assert [c.status for c in ours].count(psutil.CONN_ESTABLISHED) == 1
+    assert host.connections == 5
 
 
 def test_a_connection_survives_a_refusal(host, session):

@@ -1,7 +1,7 @@
 """Fills a class of a collection: many images at once, each checked before it gets its name.
 
-Threads rather than asyncio: on two cores 16 threads over one pooled client pull more images per second
-(`benchmarks/download.py`), and hashing, decoding and writing run beside the network without further ado.
+Threads rather than asyncio: on two cores 16 threads pull more images per second (`benchmarks/download.py`),
+and hashing, decoding and writing run beside the network without further ado.
 """
 
 import hashlib
@@ -25,7 +25,6 @@ from tellapart.sources.session import Refused, Session, Unavailable
 from tellapart.sources.transfer import Transfer, leftovers
 
 _AHEAD = 4  # candidates under way per connection, so that a slow page of the list keeps nobody waiting
-_HANDS = 4  # threads beyond the connections, which check and write while others load
 _GOOD_ID = re.compile(r"\w[\w.-]*")
 _MAX_ID_BYTES = 100  # file systems take names of 255, and a part file's has a tag as well
 _PATIENCE_S = 3.0  # for threads, after a stop
@@ -284,7 +283,7 @@ class _Crew:
         self.n_under_way = 0
         self._threads = [
             threading.Thread(target=self._work, name=f"fetch {number}", daemon=True)
-            for number in range(session.connections + _HANDS)
+            for number in range(session.connections)
         ]
 
     def give(self, candidate: Candidate) -> None:

@@ -7,6 +7,7 @@ none of them can lead around it. The name in the URL still decides which certifi
 import functools
 import socket
 import ssl
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -89,19 +90,35 @@ class CheckedNetwork(httpcore2.NetworkBackend):
 
 
 class CheckedTransport(httpx2.BaseTransport):
-    """A pool of kept-alive connections over a `CheckedNetwork`.
+    """A kept-alive connection for each thread that asks, over a `CheckedNetwork`.
+
+    One pool for all threads would cost more than the requests: each request and each answer looks at every
+    connection, while the other threads wait.
 
     Broken connections raise httpcore2's own errors, which have the names of httpx2's; `BROKEN` holds both.
     """
 
-    def __init__(self, network: httpcore2.NetworkBackend, connections: int) -> None:
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=_tls(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=_KEEP_ALIVE_S,
-            network_backend=network,
-        )
+    def __init__(self, network: httpcore2.NetworkBackend) -> None:
+        self._network = network
+        self._pools: dict[threading.Thread, httpcore2.ConnectionPool] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def _pool(self) -> httpcore2.ConnectionPool:
+        thread = threading.current_thread()
+        return self._pools.get(thread) or self._new_pool(thread)
+
+    def _new_pool(self, thread: threading.Thread) -> httpcore2.ConnectionPool:
+        with self._lock:
+            for other in [other for other in self._pools if not other.is_alive()]:
+                self._pools.pop(other).close()
+            self._pools[thread] = pool = httpcore2.ConnectionPool(
+                ssl_context=_tls(),
+                max_connections=1,
+                keepalive_expiry=_KEEP_ALIVE_S,
+                network_backend=self._network,
+            )
+        return pool
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.BaseTransport.handle_request`."""
@@ -128,7 +145,9 @@ class CheckedTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        with self._lock:
+            while self._pools:
+                self._pools.popitem()[1].close()
 
 
 class _Body(httpx2.SyncByteStream):

@@ -1,4 +1,4 @@
-"""One HTTP client for a whole download: pooled connections, checked addresses, patience.
+"""One HTTP client for a whole download: connections kept, addresses checked, patience.
 
 Answers that may be better next time (408, 425, 429, 5xx, broken connections) are asked for again after a
 random pause whose bound doubles ("full jitter"), or after as long as the server asks for; a server that
@@ -112,9 +112,9 @@ class Session:
         self._not_before_s: defaultdict[str, float] = defaultdict(float)  # host -> time.monotonic()
         self._lock = threading.Lock()
         self._http = httpx2.Client(
-            transport=CheckedTransport(CheckedNetwork(allow_private, resolver), connections),
+            transport=CheckedTransport(CheckedNetwork(allow_private, resolver)),
             headers={"User-Agent": f"tellapart/{tellapart.__version__} (image classification; httpx2)"},
-            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0), pool=None),
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,
             event_hooks={"request": [self._wait_for_turn]},  # before each hop of a redirect
