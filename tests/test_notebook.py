@@ -18,7 +18,7 @@ from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal
 from tellapart.errors import ConfigError, MissingExtra
-from tellapart.notebook import esm
+from tellapart.notebook import esm, host
 from tellapart.studio import operations
 from tellapart.studio.opening import Choices, open_desk
 from tellapart.studio.operation import Operation
@@ -99,6 +99,29 @@ def test_a_whole_picture(kernel):
     assert told["answer"] == '{"type":"image/jpeg"}'
     assert Image.open(io.BytesIO(content)).size == (192, 192)
     assert kernel.ask("picture", i=10_000)[0]["status"] == 400
+
+
+@pytest.mark.parametrize(("operation", "asked"), [("thumbs", {"items": [0]}), ("picture", {"i": 0})])
+def test_a_picture_that_goes_wrong_is_answered_too(kernel, monkeypatch, caplog, operation, asked):
+    desk = kernel.host.desk
+    monkeypatch.setattr(desk.thumbnails, "get", lambda *_: 1 / 0)
+    monkeypatch.setattr(host, "whole_picture", lambda *_: 1 / 0)
+    for _ in range(3):
+        told, buffers = kernel.ask(operation, **asked)
+        assert (told["status"], buffers) == (500, [])
+    assert f"{operation} went wrong" in told["answer"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_who_waits_for_changes_of_a_journal_that_cannot_be_read_is_told(kernel):
+    desk = kernel.host.desk
+    kernel.host.receive({"id": "7", "op": "changes", "args": {"after": 0}})
+    assert kernel.is_silent(0.3)
+    desk.journal.path.parent.mkdir(exist_ok=True)
+    desk.journal.path.write_bytes(b"no journal at all")
+    told, _ = kernel.sent.get(timeout=20)
+    assert (told["id"], told["status"]) == ("7", 400)
+    assert "labels.sqlite" in told["answer"]
 
 
 def test_a_question_for_changes_waits_until_there_are_some(kernel):

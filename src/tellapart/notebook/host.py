@@ -6,10 +6,11 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from tellapart.data.reader import n_cores
-from tellapart.errors import ConfigError, JournalError, TellapartError
-from tellapart.studio.answers import answered, as_json, whole_picture
+from tellapart.errors import ConfigError
+from tellapart.studio.answers import outcome, whole_picture
 from tellapart.studio.desk import Desk
 from tellapart.studio.operation import Arguments, Json
+from tellapart.studio.operations import perform
 
 Send = Callable[[Json, list[bytes]], None]
 
@@ -29,9 +30,9 @@ class Host:
     ``picture`` for a whole one. The answer is ``{"id", "status", "answer"}``, where ``answer`` is the text of
     a JSON object as over HTTP, with the pictures as binary buffers beside it.
 
-    Each is answered on a thread, since the studio's operations may run side by side, so that the kernel
-    goes on with what the user types. ``changes`` is answered as soon as there are any, and not before: a
-    page that asked every two seconds would keep the kernel busy for ever.
+    Each is answered, whatever comes of it. That is done on a thread, since the studio's operations may run
+    side by side, so that the kernel goes on with what the user types. ``changes`` is answered as soon as
+    there are any, and not before: a page that asked every two seconds would keep the kernel busy for ever.
 
     Parameters
     ----------
@@ -61,17 +62,18 @@ class Host:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _answer(self, id_: str, operation: str, values: Mapping[str, Any]) -> None:
-        buffers: list[bytes] = []
         if operation == "changes" and self._must_wait(id_, values):
             return
-        if operation in _PICTURES:
-            try:
-                told, buffers = _PICTURES[operation](self.desk, Arguments(values))
-                status, text = 200, as_json(told)
-            except TellapartError as exc:
-                status, text = 400, as_json({"error": str(exc)})
-        else:
-            status, text = answered(self.desk, operation, values, _LOG_IS)
+        buffers: list[bytes] = []
+
+        def work() -> Json:
+            if operation not in _PICTURES:
+                return perform(self.desk, operation, values)
+            told, pictures = _PICTURES[operation](self.desk, Arguments(values))
+            buffers.extend(pictures)
+            return told
+
+        status, text = outcome(self.desk, operation, work, _LOG_IS)
         self._send({"id": id_, "status": status, "answer": text}, buffers)
 
     def _must_wait(self, id_: str, values: Mapping[str, Any]) -> bool:
@@ -101,7 +103,7 @@ class Host:
         """Return the number of the journal's last event, or None if it cannot be read: asking tells why."""
         try:
             self.desk.catalog.refresh()
-        except JournalError:
+        except Exception:
             return None
         return self.desk.catalog.version
 

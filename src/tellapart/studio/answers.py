@@ -3,7 +3,7 @@
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
@@ -25,17 +25,24 @@ _whole_pictures = Semaphore(2)
 """Whole pictures that are in memory at once: one may take half a gigabyte."""
 
 
-def answered(
-    desk: "Desk", name: str, values: Mapping[str, Any], log_is: str = "the studio's terminal"
+def answered(desk: "Desk", name: str, values: Mapping[str, Any]) -> tuple[int, str]:
+    """Carry out one operation, whatever comes of it; see `outcome`."""
+    return outcome(desk, name, lambda: perform(desk, name, values))
+
+
+def outcome(
+    desk: "Desk", name: str, work: Callable[[], Json], log_is: str = "the studio's terminal"
 ) -> tuple[int, str]:
-    """Carry out one operation, whatever comes of it.
+    """Do what a page asked for, and say what came of it, whatever that is.
 
     Parameters
     ----------
     desk
         What is open.
-    name, values
-        As for `perform`.
+    name
+        What it is called.
+    work
+        Does it.
     log_is
         Where this process shows what it logs, in words.
 
@@ -47,7 +54,7 @@ def answered(
         and, of a conflict, ``clashes``: none where a list of images is no longer known.
     """
     try:
-        return 200, as_json(perform(desk, name, values))
+        return 200, as_json(work())
     except LabelConflict as exc:
         return 409, as_json({"error": str(exc), "clashes": _clashes(desk, exc)})
     except StaleList as exc:
