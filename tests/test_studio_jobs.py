@@ -76,6 +76,18 @@ def test_a_job_that_fails_tells_why_in_its_own_words(jobs):
     assert (job.state, job.failure()) == ("failed", "there is nothing to train on")
 
 
+def test_a_job_that_is_killed_is_not_told_by_what_an_earlier_one_said(jobs):
+    first = start(jobs, "bad")
+    until(lambda: first.state != "running")
+    again = start(jobs, "long")
+    until(lambda: again.log())
+    os.kill(again.pid, signal.SIGKILL)
+    until(lambda: again.state != "running")
+    assert again.log() == ["at work"]
+    assert "killed" in again.failure()
+    assert again.failure().endswith("; its last words: at work")
+
+
 def test_an_old_result_does_not_make_a_failed_job_done(jobs):
     done = start(jobs, "quick")
     until(lambda: done.state == "done")

@@ -121,9 +121,11 @@ class Job:
         """Return why it failed, in its own last words; empty unless it has."""
         if self.state != "failed":
             return ""
-        lines = self.log() or ["it ended without a word; the machine may have run out of memory"]
-        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return (told or lines)[-1]
+        lines = self.log()
+        if told := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
+            return told[-1]
+        last = f"; its last words: {lines[-1]}" if lines else ""
+        return f"it ended without saying why: it was killed, or the machine ran out of memory{last}"
 
     def to_json(self) -> Json:
         """Return what a page is told of it."""
@@ -264,7 +266,7 @@ def place_of(data: Path) -> Path:
 
 
 def _launch(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with (folder / LOG).open("ab") as log:
+    with (folder / LOG).open("wb") as log:
         child = subprocess.Popen(
             [*PROGRAM, *words],
             stdin=subprocess.DEVNULL,
