@@ -1,11 +1,14 @@
 """Desks for the studio's tests, and asking them as a page does."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from pictures import write_class_folders
 from tellapart.audit.findings import Finding
 from tellapart.data.corrections import as_given
 from tellapart.data.dermoscopy import draw_lesion
@@ -30,6 +33,15 @@ def desk_on(data: Path, *, actor: str = "anna", runs: Path | None = None, read_o
 def ask(desk: Desk, operation: str, **values: Any) -> dict[str, Any]:
     """What a page gets when it asks."""
     return perform(desk, operation, values)
+
+
+def until(condition: Callable[[], Any], limit_s: float = 60) -> Any:
+    """What a condition gives once it holds."""
+    deadline = time.monotonic() + limit_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
 
 
 def number(desk: Desk, sample_id: str) -> int:
@@ -92,6 +104,20 @@ def draw_clinic(root: Path) -> None:
                 draw_lesion(rng, malignant, 192).save(folder / f"{k:03d}.jpg", quality=90)
     for source, copy in CLINIC_COPIES:
         Image.open(root / source).rotate(180).save(root / copy, quality=80)
+
+
+def draw_doubles(root: Path) -> Path:
+    """Cats and dogs with a given split. It leaks: a cat in training is in the test set too, turned; and a
+    dog is called a cat, and three dogs are alike."""
+    for seed, part in enumerate(("train", "test")):
+        write_class_folders(root / part, {"cat": 6, "dog": 6}, seed=seed)
+    turned = Image.open(root / "train" / "cat" / "000.png").rotate(180)
+    turned.save(root / "test" / "cat" / "copy.png")
+    Image.open(root / "train" / "dog" / "001.png").rotate(180).save(root / "train" / "cat" / "dog.png")
+    for name in ("copy", "copy2"):
+        again = Image.open(root / "train" / "dog" / "002.png").rotate(180)
+        again.save(root / "train" / "dog" / f"{name}.png")
+    return root
 
 
 CLINIC_COPIES = (

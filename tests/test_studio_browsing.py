@@ -10,7 +10,6 @@ from tellapart.data.journal import Journal, journal_path
 from tellapart.errors import ConfigError, StaleList
 from tellapart.studio.desk import Desk
 from tellapart.studio.operations import perform
-from tellapart.studio.shelf import attach_runs
 
 
 @pytest.fixture
@@ -175,7 +174,7 @@ def test_metadata_and_groups_of_a_manifest(tmp_path, folder, fresh_cache):
 
 def test_a_runs_predictions(trained, photos, fresh_cache):
     desk = desk_of(photos, runs=trained.folder.parent, run=trained.folder)
-    attach_runs(desk)
+    desk.arrivals.first_run()
     assert perform(desk, "overview", {})["run"] == trained.folder.name
     right = perform(desk, "items", {"correct": "right"})
     item = perform(desk, "item", {"i": right["items"][0]["i"], "run": trained.folder.name})

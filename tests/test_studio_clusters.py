@@ -1,32 +1,16 @@
-"""Duplicates: what makes figures wrong first, one batch per cluster, and a split that parts no copies."""
-
-import csv
+"""Duplicates: what makes figures wrong first, and one batch per cluster."""
 
 import pytest
-from PIL import Image
 
-from desks import ask, copies, desk_on
-from pictures import write_class_folders
+from desks import ask, copies, desk_on, draw_doubles
 from tellapart.audit.check import check
 from tellapart.data.dataset import Dataset
 from tellapart.errors import ConfigError, LabelConflict
-from tellapart.training.partition import apply_split, straddling
 
 
 @pytest.fixture
 def data(tmp_path):
-    """A given split with a leak: a cat in training is in the test set too, turned; and a dog called a cat."""
-    root = tmp_path / "data"
-    for seed, part in enumerate(("train", "test")):
-        write_class_folders(root / part, {"cat": 6, "dog": 6}, seed=seed)
-    turned = Image.open(root / "train" / "cat" / "000.png").rotate(180)
-    turned.save(root / "test" / "cat" / "copy.png")
-    Image.open(root / "train" / "dog" / "001.png").rotate(180).save(root / "train" / "cat" / "dog.png")
-    for name in ("copy", "copy2"):
-        Image.open(root / "train" / "dog" / "002.png").rotate(180).save(
-            root / "train" / "dog" / f"{name}.png"
-        )
-    return root
+    return draw_doubles(tmp_path / "data")
 
 
 @pytest.fixture
@@ -110,52 +94,20 @@ def test_a_cluster_that_somebody_else_decided_on_meanwhile_is_a_conflict(desk, d
         decide(desk, cluster, "label", label="dog")
 
 
+def test_all_clusters_can_be_had_some_at_a_time(desk):
+    every = ask(desk, "clusters")
+    pages = [ask(desk, "clusters", start=start, count=1) for start in range(every["total"])]
+    assert [page["total"] for page in pages] == [3, 3, 3]
+    assert [page["clusters"][0]["images"] for page in pages] == [one["images"] for one in every["clusters"]]
+    assert ask(desk, "clusters", start=3)["clusters"] == []
+
+
 def test_images_that_are_no_cluster_are_refused(desk):
     with pytest.raises(ConfigError, match="no cluster of the last check"):
         ask(desk, "resolve", images=[0, 1, 2], action="keep", keep=0, seen=["", "", ""])
     alike = of_kind(desk, "near-duplicates")
     with pytest.raises(ConfigError, match="which is to be kept, is not in the cluster"):
         decide(desk, alike, "keep", keep=0)
-
-
-def test_the_split_made_anew_has_no_leak_and_follows_the_corrections(desk, data, tmp_path):
-    decide(desk, of_kind(desk, "conflicting labels"), "label", label="dog")
-    ask(desk, "write", items=[0], field="excluded", seen=[""], new="yes")
-    told = ask(desk, "split", seed=3)
-    assert told["path"] == str(tmp_path / "runs" / "split.csv")
-    assert told["n_joined"] == {"near-duplicate": 1}
-    assert told["joined"]["near-duplicate"] == [["test/cat/copy.png", "train/cat/000.png"]]
-    assert (told["leaks"], told["n_excluded"]) == ([], 1)
-    with (tmp_path / "runs" / "split.csv").open(newline="") as file:
-        rows = {row["path"]: row for row in csv.DictReader(file)}
-    assert rows["test/cat/copy.png"]["split"] == rows["train/cat/000.png"]["split"]
-    assert rows["train/cat/dog.png"]["label"] == "dog"
-    assert len(rows) == len(desk.given) - 1
-
-    # What `tellapart train --split` reads has no leak, and the cluster is no longer open.
-    dealt = apply_split(Dataset.load(data), tmp_path / "runs" / "split.csv").with_near_duplicates()
-    assert straddling([dealt.where_split(part) for part in ("train", "test")]) == {}
-    assert of_kind(desk, "leak")["state"] == "settled"
-
-
-def test_the_parts_keep_the_sizes_of_the_given_split(desk):
-    sizes = {row["split"]: row["images"] for row in ask(desk, "split")["rows"]}
-    assert abs(sizes["test"] - 13) <= 2  # of 28, as 13 were given
-
-
-def test_folds_can_be_dealt_instead(desk, tmp_path):
-    told = ask(desk, "split", folds=3, name="three.csv")
-    assert [row["split"] for row in told["rows"]] == ["fold 1", "fold 2", "fold 3"]
-    assert told["leaks"] == []
-    assert (tmp_path / "runs" / "three.csv").is_file()
-    assert of_kind(desk, "leak", split="three.csv")["state"] == "settled"
-    assert of_kind(desk, "leak")["state"] == "open"
-
-
-@pytest.mark.parametrize("name", ["../split.csv", "/etc/split.csv", "split.txt", ".csv"])
-def test_a_split_goes_nowhere_but_among_the_runs(desk, name):
-    with pytest.raises(ConfigError, match="is no name for a split"):
-        ask(desk, "split", name=name)
 
 
 def test_a_cluster_told_under_two_kinds_is_one(data):

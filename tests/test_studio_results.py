@@ -21,7 +21,6 @@ from tellapart.evaluation.paired import OUTCOMES
 from tellapart.records import Threshold
 from tellapart.studio.desk import Desk
 from tellapart.studio.operations import perform
-from tellapart.studio.shelf import attach_runs
 
 FIRST = [
     ("benign/000.png", "benign", 0.10),
@@ -197,7 +196,7 @@ def test_a_joined_class_is_what_most_of_its_images_were_to_the_run(tmp_path):
     desk = Desk(data, as_given(data), Journal(tmp_path / "labels.sqlite"), "ada", tmp_path / "runs")
     told = ask(desk, "results", run="joined")
     assert told["labels"]["benign"] == ["benign", "naevus"]
-    attach_runs(desk)
+    desk.arrivals.first_run()
     wrong = ask(desk, "items", correct="wrong")
     assert ids(wrong) == ["naevus/000.png", "naevus/002.png"]
 

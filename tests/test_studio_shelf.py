@@ -1,20 +1,13 @@
 """The shelf finds runs, reads what they stored, and notices when they change; it needs no torch."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from pictures import write_class_folders
 from stored_runs import predictions_of, write_run
-from tellapart.data.corrections import as_given
-from tellapart.data.journal import Journal
 from tellapart.errors import ConfigError, DataError
 from tellapart.evaluation.tables import write_predictions
 from tellapart.records import Threshold
-from tellapart.studio.desk import Desk
-from tellapart.studio.shelf import Shelf, attach_runs
+from tellapart.studio.shelf import Shelf
 
 ANSWERS = [
     ("benign/000.png", "benign", 0.1),
@@ -111,57 +104,3 @@ def test_a_damaged_file_is_told_in_one_line(runs, file, content, attribute):
     (runs / "first" / file).write_text(content)
     with pytest.raises(DataError, match=file):
         getattr(Shelf(runs).run("first"), attribute)
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    return write_class_folders(tmp_path / "photos", {"benign": 2, "malignant": 2})
-
-
-def desk_of(data, runs, run=None):
-    return Desk(data, as_given(data), Journal(data / "labels.sqlite"), "ada", runs, run)
-
-
-def test_a_desk_opens_with_the_predictions_of_its_run(pictures, runs):
-    desk = desk_of(pictures, runs, runs / "first")
-    attach_runs(desk)
-    assert desk.catalog.predictions.name == "first"
-    item = desk.catalog.item(desk.catalog.index("benign/001.png"))
-    assert (item["predicted"], item["p"]) == ("malignant", pytest.approx(0.4))
-
-
-def test_without_a_run_of_its_own_it_takes_the_last_that_knows_these_images(pictures, runs):
-    strangers = [(f"other/{sample_id}", label, p) for sample_id, label, p in ANSWERS]
-    write_run(runs / "other-data", predictions_of(strangers))
-    desk = desk_of(pictures, runs)
-    attach_runs(desk)
-    assert desk.catalog.predictions.name == "first"
-    assert desk_of(pictures, runs / "nowhere").shelf.names() == []
-
-
-def test_a_damaged_run_matters_only_to_those_who_named_it(pictures, runs):
-    (runs / "first" / "evaluation" / "predictions.csv").write_text("nonsense")
-    with pytest.raises(DataError, match=r"predictions.csv has the columns nonsense"):
-        attach_runs(desk_of(pictures, runs, runs / "first"))
-    desk = desk_of(pictures, runs)
-    attach_runs(desk)
-    assert desk.catalog.predictions.name == "second"
-
-
-def test_opening_needs_no_torch_and_no_scikit_learn(pictures, runs):
-    code = f"""
-import sys
-from pathlib import Path
-from tellapart.data.corrections import as_given
-from tellapart.data.journal import Journal
-from tellapart.studio.desk import Desk
-from tellapart.studio.shelf import attach_runs
-import tellapart.studio.results
-photos = Path({str(pictures)!r})
-desk = Desk(photos, as_given(photos), Journal(photos / "labels.sqlite"), "ada", Path({str(runs)!r}))
-attach_runs(desk)
-assert desk.catalog.predictions is not None
-print(sorted({{"torch", "sklearn", "scipy", "matplotlib", "onnxruntime"}} & sys.modules.keys()))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -22,7 +22,6 @@ from tellapart.evaluation.tables import read_predictions
 from tellapart.records import Threshold
 from tellapart.serving.app import create_app
 from tellapart.serving.settings import Settings
-from tellapart.studio.shelf import attach_runs
 from tellapart.training.config import TrainConfig
 
 
@@ -440,7 +439,7 @@ def test_a_copied_run_keeps_its_choice(desk, run, tmp_path):
 
 
 def test_the_grid_follows_a_new_threshold(desk, run):
-    attach_runs(desk)
+    desk.arrivals.first_run()
     assert desk.catalog.predictions.name == "lesions"
     use(desk, at=0.01)
     n_test = len(read_predictions(run / "evaluation" / "predictions.csv").sample_ids)

@@ -1,18 +1,15 @@
-import json
 import shutil
 import sys
-import time
 
-import numpy as np
 import pytest
 
+from desks import until
 from pictures import write_class_folders
 from tellapart.data.label_events import Change
 from tellapart.data.reader import hash_file
 from tellapart.errors import ConfigError, ReadOnly
-from tellapart.evaluation.tables import read_predictions, write_predictions
-from tellapart.studio import checks, trainings
 from tellapart.studio import jobs as jobs_module
+from tellapart.studio import trainings
 from tellapart.studio.opening import Choices, open_desk
 from tellapart.studio.operation import Arguments
 from tellapart.studio.operations import perform
@@ -67,61 +64,10 @@ def shelved(desk, trained):
     return desk
 
 
-def until(condition, limit_s=60):
-    deadline = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
 def relabel(desk, sample_id, new):
     sample = next(sample for sample in desk.given.samples if sample.id == sample_id)
     change = Change(sample_id, "label", sample.label, new, sample.label, hash_file(sample))
     return desk.journal.write([change], actor=desk.actor)
-
-
-def test_without_runs_there_is_an_empty_list_and_a_name_for_the_first(desk):
-    told = perform(desk, "runs", {})
-    assert told == {
-        "runs": [],
-        "running": None,
-        "changes": {"relabelled": 0, "excluded": 0},
-        "suggested": "run-1",
-        "why_not": "",
-    }
-
-
-def test_runs_are_listed_with_figures_and_intervals(shelved, trained):
-    (row,) = perform(shelved, "runs", {})["runs"]
-    assert (row["name"], row["state"], row["mode"], row["n"]) == ("first", "done", "features", 80)
-    accuracy = trained.evaluation.accuracy
-    assert row["accuracy"]["value"] == accuracy
-    assert row["accuracy"]["ci95"] == list(accuracy.ci95)
-    assert row["backbone"] == "efficientnet_lite1"
-
-
-def test_a_run_that_cannot_be_read_is_listed_as_damaged(shelved):
-    (shelved.runs / "first" / "evaluation" / "metrics.json").write_text("{")
-    (row,) = perform(shelved, "runs", {})["runs"]
-    assert row["state"] == "damaged"
-    assert "metrics.json cannot be read" in row["error"]
-
-
-def test_changes_of_labels_are_counted_as_they_are_made(desk):
-    relabel(desk, "benign/000.png", "malignant")
-    assert perform(desk, "runs", {})["changes"] == {"relabelled": 1, "excluded": 0}
-
-
-def test_a_history_is_told_from_where_the_page_left_off(shelved):
-    rows = [{"epoch": k, "val_loss": abs(k - 2) / 10, "seconds": 1.0} for k in (1, 2, 3)]
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    (shelved.runs / "first" / "history.jsonl").write_text(text + '{"epoch": 4, "val')
-    told = perform(shelved, "run_history", {"run": "first", "after": 1})
-    assert [row["epoch"] for row in told["rows"]] == [2, 3]
-    assert (told["best_epoch"], told["epochs"], told["state"]) == (2, 3, "done")
-    with pytest.raises(ConfigError, match="no run is called 'none'"):
-        perform(shelved, "run_history", {"run": "none"})
 
 
 def test_a_training_under_way_is_followed_and_stopped_with_its_best_kept(desk, trainer):
@@ -204,36 +150,6 @@ def test_settings_that_make_no_sense_are_refused(desk, tmp_path):
             train_words(tmp_path, tmp_path, Arguments(wrong), None)
 
 
-def test_the_difference_is_on_common_images_with_the_later_labels(shelved):
-    first = shelved.runs / "first" / "evaluation" / "predictions.csv"
-    shutil.copytree(shelved.runs / "first", shelved.runs / "second")
-    before = read_predictions(first)
-    # The later run was tested on all images but the last; one has another label, and another answer.
-    later = shelved.runs / "second" / "evaluation" / "predictions.csv"
-    after = read_predictions(later)
-    after.y_true[0], after.y_prob[0] = 1 - after.y_true[0], after.y_prob[0][::-1]
-    write_predictions(later, after)
-    text = later.read_text().splitlines(keepends=True)
-    later.write_text("".join(text[:-1]))
-    told = perform(shelved, "run_difference", {"before": "first", "after": "second"})
-    n = len(before) - 1
-    assert (told["n"], told["n_before"], told["n_after"], told["relabelled"]) == (n, n + 1, n, 1)
-    accuracy = next(row for row in told["figures"] if row["name"] == "accuracy")
-    right = before.y_pred[:n] == after.y_true[:n]
-    assert accuracy["before"] == pytest.approx(np.mean(right))
-    assert accuracy["difference"] == pytest.approx(accuracy["after"] - accuracy["before"])
-    assert accuracy["ci95"][0] <= accuracy["difference"] <= accuracy["ci95"][1]
-
-
-def test_runs_without_a_common_image_cannot_be_compared(shelved):
-    shutil.copytree(shelved.runs / "first", shelved.runs / "second")
-    path = shelved.runs / "second" / "evaluation" / "predictions.csv"
-    head, *lines = path.read_text().splitlines()
-    path.write_text("\n".join([head, *(f"other/{line}" for line in lines)]) + "\n")
-    with pytest.raises(ConfigError, match="tested on different images"):
-        perform(shelved, "run_difference", {"before": "first", "after": "second"})
-
-
 @pytest.mark.slow
 def test_training_again_with_corrected_labels_on_the_same_test_images(desk, data):
     for name in ("000", "001", "002"):
@@ -252,34 +168,6 @@ def test_training_again_with_corrected_labels_on_the_same_test_images(desk, data
     assert rows["after"]["corrections"]["relabelled"] == 3
     difference = perform(wrong, "run_difference", {"before": "before", "after": "after"})
     assert difference["n"] == difference["n_before"] == difference["n_after"]
-
-
-@pytest.mark.slow
-def test_the_check_runs_in_the_background_and_its_findings_join_the_images(desk, data, own_cache):
-    shutil.copy(data / "benign" / "000.png", data / "malignant" / "copy.png")
-    copied, _ = open_desk(data, Choices(actor="ada", runs=desk.runs))
-    assert perform(copied, "check_state", {})["state"] == "none"
-    perform(copied, "check_start", {})
-    told = until(lambda: (t := perform(copied, "check_state", {}))["state"] == "done" and t, 120)
-    assert told["n_findings"] == sum(told["counts"].values()) > 0
-    assert told["changed"] == 0
-    i = copied.catalog.index("malignant/copy.png")
-    assert any(finding.kind for finding in copied.catalog.findings(i))
-    relabel(copied, "malignant/copy.png", "benign")
-    assert perform(copied, "check_state", {})["changed"] == 1
-    # The next studio finds them again.
-    later, _ = open_desk(data, Choices(actor="bob", runs=desk.runs))
-    assert checks.attach_findings(later).counts == told["counts"]
-    assert later.catalog.findings(i) == copied.catalog.findings(i)
-
-
-def test_findings_that_the_user_names_are_shown_without_a_check(desk, tmp_path):
-    finding = {"kind": "blurred", "severity": "note", "message": "blurred", "sample_ids": ["benign/001.png"]}
-    desk.findings = tmp_path / "found.json"
-    desk.findings.write_text(json.dumps({"findings": [finding]}))
-    told = perform(desk, "check_state", {})
-    assert (told["state"], told["n_findings"], told["counts"]["note"]) == ("done", 1, 1)
-    assert desk.catalog.findings(desk.catalog.index("benign/001.png"))[0].kind == "blurred"
 
 
 def test_the_journal_of_the_desk_is_the_one_that_a_training_reads(data, tmp_path):

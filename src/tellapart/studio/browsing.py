@@ -31,6 +31,7 @@ def overview(desk: "Desk", arguments: Arguments) -> Json:
         numbers of the keys stay; ``counts`` by class; ``actor``, ``read_only``, ``data``, ``run``,
         ``has_predictions``, ``has_findings``, ``splits``, ``version``, ``keys``, ``views``.
     """
+    desk.arrivals.take_in()
     catalog = desk.catalog
     catalog.refresh()
     attached = catalog.predictions

@@ -1,48 +1,21 @@
 """The check of the data in the background, and its findings beside the images."""
 
-import json
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
-from tellapart.audit.findings import Finding, Severity
-from tellapart.errors import DataError
-from tellapart.studio.jobs import Job, place_of, stamp
+from tellapart.studio.jobs import Job, place_of
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.trainings import environment
 
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
 
-FINDINGS = "findings.json"
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-
-
-class Attached(NamedTuple):
-    """The findings that lie beside the images: which file of them, and how many of each severity."""
-
-    state: tuple[int, int]
-    counts: dict[Severity, int]
-
-
-_attached: WeakKeyDictionary["Desk", Attached] = WeakKeyDictionary()
-
-_attaching = Lock()
-
-
-def findings_file(desk: "Desk") -> Path:
-    """Return where the findings lie, or will lie: as the user said, else in the cache."""
-    return desk.findings or _folder(desk) / FINDINGS
-
 
 def check_start(desk: "Desk", arguments: Arguments) -> Json:
     """Start ``tellapart check`` with the labels now in force."""
     desk.catalog.refresh()
-    out = findings_file(desk).resolve()
+    out = desk.arrivals.findings_file.resolve()
     words = ("check", str(desk.data.resolve()), f"--json={out}")
     job = desk.jobs.start(
         "check",
@@ -75,31 +48,6 @@ def check_state(desk: "Desk", arguments: Arguments) -> Json:
     return _told(desk, Job.find(_folder(desk)))
 
 
-def attach_findings(desk: "Desk") -> Attached | None:
-    """Lay what the last check found beside the images, if that is not done yet; for the start of a studio.
-
-    Returns
-    -------
-    Attached
-        What lies there now, or None before the first check.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged.
-    """
-    path = findings_file(desk)
-    with _attaching:
-        state, known = stamp(path), _attached.get(desk)
-        if state is None or (known is not None and known.state == state):
-            return known
-        findings = _read(path)
-        desk.catalog.attach_findings(findings)
-        counts = Counter(finding.severity for finding in findings)
-        _attached[desk] = Attached(state, {severity: counts[severity] for severity in SEVERITIES})
-        return _attached[desk]
-
-
 OPERATIONS: dict[str, Operation] = {
     "check_start": Operation(check_start, writes=True),
     "check_stop": Operation(check_stop, writes=True),
@@ -115,7 +63,7 @@ def _told(desk: "Desk", job: Job | None) -> Json:
     told: Json = {"state": "none", "stages": [], "rate": None, "left_s": None, "error": ""}
     if job is not None:
         told |= job.to_json()
-    if (known := attach_findings(desk)) is None:
+    if (known := desk.arrivals.findings()) is None:
         return told | {"checked_at": None}
     if told["state"] in ("none", "stopped"):
         told["state"] = "done"  # an earlier one, or one that ran elsewhere
@@ -135,13 +83,3 @@ def _changed_since(desk: "Desk", job: Job | None, written: str) -> int:
     else:
         events = [event for event in desk.journal.events() if event.at > written]
     return len({event.sample_id for event in events if event.field in ("label", "excluded")})
-
-
-def _read(path: Path) -> list[Finding]:
-    try:
-        entries = json.loads(path.read_bytes())["findings"]
-        return [Finding(**{**entry, "sample_ids": tuple(entry["sample_ids"])}) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise DataError(
-            f"{path} holds no findings ({exc}); write them anew with `tellapart check DATA --json {path}`"
-        ) from exc

@@ -1,17 +1,15 @@
-"""Duplicates: clusters of images that show the same, what to do about each, and a split that parts none."""
+"""Duplicates: clusters of images that show the same, and what to do about each."""
 
-import csv
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tellapart.audit.copies import KINDS
 from tellapart.audit.findings import Finding
 from tellapart.data.label_events import YES, Change
 from tellapart.errors import ConfigError
+from tellapart.studio.dealing import SPLIT, Sides, sides_of
 from tellapart.studio.labelling import Note, Wish, commit
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.query import Query
@@ -19,9 +17,6 @@ from tellapart.studio.query import Query
 if TYPE_CHECKING:
     from tellapart.studio.catalog import Catalog
     from tellapart.studio.desk import Desk
-
-SPLIT = "split.csv"
-"""Name of the split that the studio makes, in the folder of runs."""
 
 LEFT = "left as it is"
 """The answer of a reviewer who wants nothing done about a cluster: no duplicates, or good to have."""
@@ -32,9 +27,6 @@ WORTH_A_LOOK = KINDS[:2]
 """Kinds that make figures wrong; copies of one label on one side of a split do no harm."""
 
 MOST_CLUSTERS = 100
-
-Sides = Callable[[int], str | None]
-"""Gives an image's part of the split, or None where it is in none."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +57,18 @@ class Cluster:
 
 
 def clusters(desk: "Desk", arguments: Arguments) -> Json:
-    """Return the clusters: different labels first, then leaks, then mere copies; open ones unless `all`."""
+    """Return the clusters: different labels first, then leaks, then mere copies; open ones unless `all`.
+
+    Arguments besides: `kind`, `split` (the file's name), `start`, `count` (100 at most); ``total`` is how
+    many there are to be had.
+    """
     start = arguments.integer("start", 0)
     count = arguments.integer("count", 20, low=1, high=MOST_CLUSTERS)
     kind = arguments.one_of("kind", ("", *KINDS), "")
+    desk.arrivals.take_in()
     desk.catalog.refresh()
     found = _clusters(desk.catalog)
-    sides, left = _sides(desk, arguments.text("split", SPLIT)), _left(desk)
+    sides, left = sides_of(desk, arguments.text("split", SPLIT)), _left(desk)
     known = [cluster for cluster in found if kind in ("", *cluster.kinds)]
     is_open = [_is_open(desk.catalog, cluster, sides, left) for cluster in known]
     everything = arguments.flag("all", False)
@@ -112,44 +109,6 @@ def resolve(desk: "Desk", arguments: Arguments) -> Json:
         raise ConfigError(f"image number {keep}, which is to be kept, is not in the cluster")
     wishes = [Wish(i, "excluded", s, "" if i == keep else YES) for i, s in zip(numbers, seen, strict=True)]
     return commit(desk, wishes, note)
-
-
-def split(desk: "Desk", arguments: Arguments) -> Json:
-    """Deal the images anew, with the corrections in force, so that no copy is on two sides; write the file.
-
-    A split that the data come with gives the parts' sizes, and is not used otherwise. Looks at every image,
-    unless a check or a training has done so before.
-    """
-    from tellapart.training import account
-    from tellapart.training.config import TrainConfig
-    from tellapart.training.partition import deal, kept_apart, leaks, straddling, write_split
-
-    path = desk.runs / _file_name(arguments.text("name", SPLIT))
-    current = desk.catalog.current().verified().with_near_duplicates()
-    n_given = {name: len(current.where_split(name)) for name in ("train", "val", "test")}
-    n, n_rest = sum(n_given.values()), n_given["train"] + n_given["val"]
-    default = n_given["test"] / n if n_given["test"] else 0.2
-    config = TrainConfig(
-        test_size=arguments.number("test_size", default, low=0, high=1),
-        val_size=n_given["val"] / n_rest if n_given["val"] else TrainConfig().val_size,
-        folds=arguments.integer("folds", low=2) if arguments.has("folds") else None,
-        seed=arguments.integer("seed", 0),
-    )
-    before = straddling([current.where_split(name) for name in n_given]) if n else {}
-    fresh = replace(current, samples=tuple(replace(sample, split=None) for sample in current.samples))
-    partitions = deal(fresh, config, needs_val=bool(n_given["val"]) and not config.folds)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_split(path, partitions)
-    return {
-        "path": str(path),
-        "rows": account.partition_rows(partitions),
-        "class_names": list(current.class_names),
-        "joined": {kind: [list(pair) for pair in pairs[:MOST_CLUSTERS]] for kind, pairs in before.items()},
-        "n_joined": {kind: len(pairs) for kind, pairs in before.items()},
-        "kept_together": len(fresh) - len(set(fresh.tied())),
-        "leaks": list(leaks(kept_apart(partitions)).values()),
-        "n_excluded": len(desk.given) - len(current),
-    }
 
 
 def _clusters(catalog: "Catalog") -> list[Cluster]:
@@ -212,30 +171,7 @@ def _left(desk: "Desk") -> dict[str, list[str]]:
     return found
 
 
-def _sides(desk: "Desk", name: str) -> Sides:
-    """Return what gives an image's part: the studio's split, if one was made, else what the data say."""
-    path, samples = desk.runs / _file_name(name), desk.given.samples
-    if path.is_file():
-        dealt = _read_split(path, path.stat().st_mtime_ns)
-        return lambda i: dealt.get(samples[i].id)
-    return lambda i: samples[i].split
-
-
-@lru_cache(maxsize=2)
-def _read_split(path: Path, written: int) -> Mapping[str, str]:
-    """Return image id -> part or fold; `written` makes a changed file be read anew."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["path"]: row["split"] or row["fold"] for row in csv.DictReader(file)}
-
-
-def _file_name(name: str) -> str:
-    if Path(name).name != name or not name.endswith(".csv") or name.startswith("."):
-        raise ConfigError(f"{name!r} is no name for a split; accepted: a file's name such as {SPLIT}")
-    return name
-
-
 OPERATIONS: dict[str, Operation] = {
     "clusters": Operation(clusters),
     "resolve": Operation(resolve, writes=True),
-    "split": Operation(split, writes=True),
 }

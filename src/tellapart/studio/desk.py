@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal
+from tellapart.studio.alike import Alike
+from tellapart.studio.arrivals import Arrivals
 from tellapart.studio.catalog import Catalog
 from tellapart.studio.jobs import Jobs, place_of
 from tellapart.studio.lists import Lists
@@ -52,6 +54,10 @@ class Desk:
         Small pictures of the images, made when they are first asked for.
     shelf
         The runs that the studio knows.
+    alike
+        Which images are like which.
+    arrivals
+        What trainings and checks have finished.
     jobs
         Trainings and checks in the background, those of an earlier studio among them.
 
@@ -77,6 +83,8 @@ class Desk:
     verdicts: Verdicts = field(init=False)
     thumbnails: Thumbnails = field(init=False)
     shelf: Shelf = field(init=False)
+    alike: Alike = field(init=False)
+    arrivals: Arrivals = field(init=False)
     jobs: Jobs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,4 +94,6 @@ class Desk:
         self.verdicts = Verdicts(self.catalog)
         self.thumbnails = Thumbnails(self.given.samples)
         self.shelf = Shelf(self.runs, [*([self.run] if self.run else []), *self.others])
+        self.alike = Alike(self.catalog)
+        self.arrivals = Arrivals(self)
         self.jobs = Jobs(self.runs, place_of(self.data))

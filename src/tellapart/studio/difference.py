@@ -1,14 +1,18 @@
 """What changed from one run to a later one, on the test images that both have."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import ConfigError
 from tellapart.records import Predictions
-from tellapart.studio.operation import Json
+from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import StoredRun
+
+if TYPE_CHECKING:
+    from tellapart.studio.desk import Desk
 
 FIGURES = (
     "accuracy",
@@ -21,6 +25,19 @@ FIGURES = (
 )
 
 N_DRAWS = 1000
+
+
+def run_difference(desk: "Desk", arguments: Arguments) -> Json:
+    """Compare run ``after`` with run ``before`` on the test images of both; see `difference`."""
+    before, after = arguments.text("before"), arguments.text("after")
+    return {
+        "before": before,
+        "after": after,
+        **difference(desk.shelf.run(before), desk.shelf.run(after)),
+    }
+
+
+OPERATIONS: dict[str, Operation] = {"run_difference": Operation(run_difference)}
 
 
 def difference(before: StoredRun, after: StoredRun) -> Json:

@@ -40,13 +40,12 @@ class Note:
 
     source: str
     why: str = ""
-    model: str = ""
     window: str = ""
 
     @classmethod
     def read(cls, arguments: Arguments, source: str) -> "Note":
-        """Take reason, model and window from an operation's arguments."""
-        return cls(source, *(arguments.text(name, "") for name in ("why", "model", "window")))
+        """Take reason and window from an operation's arguments."""
+        return cls(source, arguments.text("why", ""), arguments.text("window", ""))
 
 
 def write(desk: "Desk", arguments: Arguments) -> Json:
@@ -109,11 +108,7 @@ def commit(desk: "Desk", wishes: Sequence[Wish], note: Note) -> Json:
     refuse_stale(desk, [wish for wish in wishes if wish.seen == wish.new])
     wanted = [wish for wish in wishes if wish.seen != wish.new]
     written = desk.journal.write(
-        _as_changes(desk, wanted, note.why),
-        actor=desk.actor,
-        source=note.source,
-        session=note.window,
-        model=note.model,
+        _as_changes(desk, wanted, note.why), actor=desk.actor, source=note.source, session=note.window
     )
     return _told(desk, list(dict.fromkeys(wish.i for wish in wishes)), written)
 

@@ -14,9 +14,8 @@ from tellapart.data.journal import Journal, journal_path
 from tellapart.data.label_events import check_text
 from tellapart.data.manifest import MANIFEST_SUFFIXES
 from tellapart.errors import ConfigError, DataError, JournalError
-from tellapart.studio.checks import attach_findings
 from tellapart.studio.desk import Desk
-from tellapart.studio.shelf import RECORD, attach_runs
+from tellapart.studio.shelf import RECORD, is_run
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ def open_desk(target: Path, choices: Choices) -> tuple[Desk, list[str]]:
     """
     check_text("user", choices.actor, empty=False)
     named = tuple(choices.run)
-    if _is_run(target):
+    if is_run(target):
         named = (target, *(run for run in named if run.resolve() != target.resolve()))
         data, given = _data_of(target)
     else:
         _check_data(target)
         data, given = target, as_given(target)
     for run in named:
-        if not _is_run(run):
+        if not is_run(run):
             raise ConfigError(f"--run {run} is no run: it has neither {RECORD} nor {SPLIT_FILE}")
     if choices.findings is not None and not choices.findings.is_file():
         raise ConfigError(
@@ -89,12 +88,8 @@ def open_desk(target: Path, choices: Choices) -> tuple[Desk, list[str]]:
         read_only=choices.read_only or bool(why_not),
         keys=choices.keys,
     )
-    attach_runs(desk)
+    desk.arrivals.first_run()
     return desk, [note for note in (why_not, _attach_findings(desk)) if note]
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / RECORD).is_file() or (folder / SPLIT_FILE).is_file()
 
 
 def _check_data(target: Path) -> None:
@@ -160,7 +155,7 @@ def _n_agreeing(given: Dataset, rows: Mapping[str, tuple[str, str]], group_by: s
 def _attach_findings(desk: Desk) -> str:
     """Lay what a check found beside the images; return why that failed where nobody named the file."""
     try:
-        attach_findings(desk)
+        desk.arrivals.findings()
     except DataError as exc:
         if desk.findings is not None:
             raise

@@ -27,7 +27,11 @@ MOST_ROWS = 500
 
 
 def history(desk: "Desk", arguments: Arguments) -> Json:
-    """Return the batches, the newest first; of one person, or that concern one class, if given."""
+    """Return the batches, the newest first; of one person, or that concern one class, if given.
+
+    Arguments: `actor`, `class`; `start` and `count` (at most `MOST_BATCHES`) of what is listed, for ``total``
+    tells how many there are.
+    """
     start = arguments.integer("start", 0)
     count = arguments.integer("count", 50, low=1, high=MOST_BATCHES)
     actor, class_name = arguments.text("actor", ""), arguments.text("class", "")
@@ -96,8 +100,7 @@ def export_labels(desk: "Desk", arguments: Arguments) -> Json:
     if what == "events":
         return {"name": "label-events.csv", "csv": _as_csv(desk.journal.events())}
     now = Corrections.find(desk.given.samples, desk.journal.path)
-    only = arguments.flag("corrected", False)
-    return {"name": "labels.csv", "csv": label_sheet.to_csv(desk.given.samples, now, only_corrected=only)}
+    return {"name": "labels.csv", "csv": label_sheet.to_csv(desk.given.samples, now)}
 
 
 def _concerned(desk: "Desk", class_name: str) -> set[int]:

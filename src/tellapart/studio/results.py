@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tellapart.errors import ConfigError
-from tellapart.studio import explaining
 from tellapart.studio.difference import rows_of_both
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.tested import KINDS, Tested
@@ -111,7 +110,6 @@ OPERATIONS: dict[str, Operation] = {
     "ranked": Operation(ranked),
     "compare": Operation(compare),
     "outcomes": Operation(outcomes),
-    **explaining.OPERATIONS,
 }
 
 

@@ -1,90 +1,76 @@
-"""The queue of images worth a second look, deciding on each, and how far reviewers agree."""
+"""The review: the queue of images in doubt, all that is known about one, and deciding on it."""
 
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tellapart.audit.findings import Finding
 from tellapart.data.label_events import YES
-from tellapart.studio.attached import SUSPECT
+from tellapart.studio.doubts import DISAGREEMENT, REASONS, SUSPECTED, Doubt, doubts, suggested, suspicion
 from tellapart.studio.labelling import Note, Wish, check_numbers, commit
 from tellapart.studio.operation import Arguments, Json, Operation
-from tellapart.studio.query import Query
 from tellapart.studio.verdicts import ADJUDICATION, EXCLUDED
 
 if TYPE_CHECKING:
     from tellapart.studio.catalog import Catalog
     from tellapart.studio.desk import Desk
-    from tellapart.studio.verdicts import Verdicts
-
-REASONS = ("suspected", "disagreement")
-"""Why an image is in the queue: the audit suspects its label, or a run's prediction is another."""
 
 N_LATEST = 50
 """Answers of which is told how many found an error."""
 
-MOST_ROWS = 200
-"""Disagreements that one answer lists."""
-
 SOURCES = ("review", "suggestion", ADJUDICATION)
 
-
-class Doubt(NamedTuple):
-    """An image worth a second look, why, and whether its label is still another than the one suggested."""
-
-    i: int
-    reason: str
-    stands: bool
+NO_FEATURES = (
+    "what is alike is not known: the cache of this machine holds no features of this image; the check of the "
+    "data computes them"
+)
 
 
 def queue(desk: "Desk", arguments: Arguments) -> Json:
-    """Return the images worth a second look: suspected labels first, then what the run sees otherwise.
+    """Return the images worth a second look; see `tellapart.studio.doubts.doubts` for their order.
 
-    In both, the images whose own label is least probable come first. The order does not change while they are
-    worked through: those that are answered stay, and are not among `open`.
+    The order does not change while they are worked through: those that are answered stay, and are not among
+    ``open``. It does when a check or a training has come to its end: then ``has_findings``, or ``run``, the
+    run that disagreements are with, may be another, too.
     """
     reason = arguments.one_of("reason", ("", *REASONS), "")
+    desk.arrivals.take_in()
     desk.catalog.refresh()
     desk.verdicts.refresh()
-    doubts = [doubt for doubt in _doubts(desk.catalog) if reason in ("", doubt.reason)]
+    found = doubts(desk.catalog)
+    shown = [doubt for doubt in found if reason in ("", doubt.reason)]
     seen_by_others = desk.verdicts.by_others(desk.actor)
-    waiting = [doubt.i for doubt in doubts if _is_open(desk, doubt, seen_by_others)]
+    attached = desk.catalog.predictions
     return {
-        "images": [doubt.i for doubt in doubts],
-        "open": waiting,
-        "reasons": {name: sum(doubt.reason == name for doubt in doubts) for name in REASONS},
+        "images": [doubt.i for doubt in shown],
+        "open": [doubt.i for doubt in shown if _is_open(desk, doubt, seen_by_others)],
+        "reasons": {name: sum(doubt.reason == name for doubt in found) for name in REASONS},
         "latest": _latest(desk),
+        "run": attached.name if attached else None,
+        "has_findings": desk.catalog.has_findings,
     }
 
 
 def neighbours(desk: "Desk", arguments: Arguments) -> Json:
-    """Return what is known about one image in doubt: probabilities, nearest images, own answer."""
+    """Return what is known about image `i`, which is in doubt.
+
+    Returns
+    -------
+    dict
+        ``item``, ``reason`` (of `REASONS`, or empty), ``suggested``; ``probability`` by class, and ``by``
+        whom; ``neighbours``, the images most like it, each with ``similarity``, and where there are none
+        ``why_no_neighbours``; ``answer``, what this reviewer has said, or empty.
+    """
     i = arguments.integer("i")
     check_numbers(desk, [i])
-    catalog = desk.catalog
-    catalog.refresh()
+    desk.catalog.refresh()
     desk.verdicts.refresh()
-    finding, attached = _suspicion(catalog, i), catalog.predictions
-    told = attached.at(i) if attached else None
-    probability: dict[str, float] = {}
-    if finding is not None:
-        probability = dict(finding.details.get("probability", {}))
-    elif attached and told:
-        names = attached.predictions.class_names
-        probability = {name: round(float(p), 4) for name, p in zip(names, told.y_prob, strict=True)}
-    near = finding.details.get("neighbours", ()) if finding else ()
+    finding = suspicion(desk.catalog, i)
+    near = _as_the_check_says(desk.catalog, finding) if finding else _as_features_say(desk, i)
     return {
-        "item": catalog.item(i),
-        "reason": REASONS[0] if finding else REASONS[1] if told else "",
-        "suggested": _suggested(catalog, i),
-        "probability": probability,
-        "by": "out-of-fold models of the check"
-        if finding
-        else f"the run {attached.name}"
-        if attached
-        else "",
-        "neighbours": [row for one in near if (row := _neighbour(catalog, one))],
+        "item": desk.catalog.item(i),
+        **(_suspected(finding) if finding else _seen_otherwise(desk.catalog, i)),
+        "suggested": suggested(desk.catalog, i),
+        "neighbours": near,
+        "why_no_neighbours": "" if near else NO_FEATURES,
         "answer": desk.verdicts.answer(i, desk.actor),
     }
 
@@ -111,76 +97,11 @@ def decide(desk: "Desk", arguments: Arguments) -> Json:
     return {**told, "latest": _latest(desk)}
 
 
-def agreement(desk: "Desk", arguments: Arguments) -> Json:
-    """Return the reviewers, how far they agree, and what they disagree on, what is not settled first.
-
-    Agreement is about what each answered first; disagreements are about what they hold right now.
-    """
-    from tellapart.studio.agreement import cohen, fleiss
-
-    start = arguments.integer("start", 0)
-    count = arguments.integer("count", MOST_ROWS, low=1, high=MOST_ROWS)
-    desk.catalog.refresh()
-    verdicts = desk.verdicts
-    verdicts.refresh()
-    first = {name: answers for name, answers in sorted(verdicts.first.items()) if answers}
-    pairs = []
-    for a, b in combinations(first, 2):
-        both = sorted(first[a].keys() & first[b].keys())
-        found = cohen([(first[a][i].label, first[b][i].label) for i in both])
-        pairs.append({"a": a, "b": b, **found._asdict()})
-    common = sorted(set.intersection(*map(set, first.values()))) if len(first) > 2 else []
-    rows = _disagreements(verdicts)
-    return {
-        "reviewers": [{"name": name, "n": len(answers)} for name, answers in first.items()],
-        "pairs": pairs,
-        "all": fleiss([[a[i].label for a in first.values()] for i in common])._asdict() if common else None,
-        "disagreements": len(rows),
-        "rows": [_row(desk, i) for i in rows[start : start + count]],
-    }
-
-
-def _doubts(catalog: "Catalog") -> list[Doubt]:
-    suspects = catalog.select(Query(finding=(SUSPECT,), sort="error")).tolist()
-    doubts = [Doubt(i, REASONS[0], catalog.label(i) != _suggested(catalog, i)) for i in suspects]
-    known = set(suspects)
-    return doubts + [doubt for doubt in _seen_otherwise(catalog) if doubt.i not in known]
-
-
-def _seen_otherwise(catalog: "Catalog") -> list[Doubt]:
-    """Return the images of which a run predicts another class than the label, given or in force.
-
-    Those that were corrected meanwhile are among them, so that a second reviewer sees the same images.
-    """
-    attached = catalog.predictions
-    if attached is None:
-        return []
-    wrong = catalog.column("correct").holds(("wrong",))
-    corrected = np.flatnonzero(catalog.column("changed").holds(("yes",)) & (attached.row >= 0) & ~wrong)
-    again = [i for i in corrected.tolist() if catalog.given.samples[i].label != _suggested(catalog, i)]
-    numbers = np.array([*np.flatnonzero(wrong).tolist(), *again], dtype=np.int64)
-    rows = attached.row[numbers]
-    names = {name: k for k, name in enumerate(attached.predictions.class_names)}
-    column = np.array(
-        [names.get(catalog.given.samples[i].label, -1) for i in numbers.tolist()], dtype=np.int64
-    )
-    own = np.where(column >= 0, attached.predictions.y_prob[rows, column], 1.0)
-    return [Doubt(i, REASONS[1], bool(wrong[i])) for i in numbers[np.lexsort((numbers, own))].tolist()]
-
-
-def _suspicion(catalog: "Catalog", i: int) -> Finding | None:
-    """Return the finding that suspects the label of image `i`, if there is one."""
-    return next((finding for finding in catalog.findings(i) if finding.kind == SUSPECT), None)
-
-
-def _suggested(catalog: "Catalog", i: int) -> str:
-    """Return the class that an image in doubt may be: the audit's suggestion, else the run's prediction."""
-    finding = _suspicion(catalog, i)
-    if finding is not None:
-        return str(finding.details.get("suggested", ""))
-    attached = catalog.predictions
-    told = attached.at(i) if attached else None
-    return told.predicted if told else ""
+OPERATIONS: dict[str, Operation] = {
+    "queue": Operation(queue),
+    "neighbours": Operation(neighbours),
+    "decide": Operation(decide, writes=True),
+}
 
 
 def _is_open(desk: "Desk", doubt: Doubt, seen_by_others: set[int]) -> bool:
@@ -190,11 +111,34 @@ def _is_open(desk: "Desk", doubt: Doubt, seen_by_others: set[int]) -> bool:
     return doubt.stands or doubt.i in seen_by_others
 
 
-def _neighbour(catalog: "Catalog", told: Any) -> Json | None:
-    i = catalog.index(str(told.get("id")))
-    if i is None:
-        return None
-    return {**catalog.item(i), "similarity": told.get("similarity")}
+def _suspected(finding: Finding) -> Json:
+    probability = dict(finding.details.get("probability", {}))
+    return {"reason": SUSPECTED, "probability": probability, "by": "out-of-fold models of the check"}
+
+
+def _seen_otherwise(catalog: "Catalog", i: int) -> Json:
+    attached = catalog.predictions
+    told = attached.at(i) if attached else None
+    if attached is None or told is None:
+        return {"reason": "", "probability": {}, "by": f"the run {attached.name}" if attached else ""}
+    probability = dict(zip(attached.predictions.class_names, told.y_prob.round(4).tolist(), strict=True))
+    return {"reason": DISAGREEMENT, "probability": probability, "by": f"the run {attached.name}"}
+
+
+def _as_the_check_says(catalog: "Catalog", finding: Finding) -> list[Json]:
+    """Return the neighbours that a check has named, with what is known of them now."""
+    named = finding.details.get("neighbours", ())
+    known = ((catalog.index(str(one.get("id"))), one.get("similarity")) for one in named)
+    return [{**catalog.item(i), "similarity": similarity} for i, similarity in known if i is not None]
+
+
+def _as_features_say(desk: "Desk", i: int) -> list[Json]:
+    """Return the images most like image `i`, among those that the run which is shown has seen."""
+    attached = desk.catalog.predictions
+    if attached is None or attached.name not in desk.shelf.names():
+        return []
+    found = desk.alike.nearest(desk.shelf.run(attached.name), i)
+    return [{**desk.catalog.item(k), "similarity": round(similarity, 4)} for k, similarity in found]
 
 
 def _latest(desk: "Desk") -> Json:
@@ -202,37 +146,3 @@ def _latest(desk: "Desk") -> Json:
     answers = desk.verdicts.latest(desk.actor, N_LATEST)
     excluded = sum(answer.label == EXCLUDED for answer in answers)
     return {"n": len(answers), "errors": sum(a.is_error for a in answers), "excluded": excluded}
-
-
-def _disagreements(verdicts: "Verdicts") -> list[int]:
-    labels: dict[int, set[str]] = {}
-    latest: dict[int, int] = {}
-    for answers in verdicts.last.values():
-        for i, answer in answers.items():
-            labels.setdefault(i, set()).add(answer.label)
-            latest[i] = max(latest.get(i, 0), answer.seq)
-    apart = [i for i, found in labels.items() if len(found) > 1]
-    return sorted(apart, key=lambda i: (_is_settled(verdicts, i), i))
-
-
-def _is_settled(verdicts: "Verdicts", i: int) -> bool:
-    """Return whether somebody has settled it after the last answer."""
-    settlement = verdicts.settled.get(i)
-    return settlement is not None and all(
-        answers[i].seq <= settlement.seq for answers in verdicts.last.values() if i in answers
-    )
-
-
-def _row(desk: "Desk", i: int) -> Json:
-    verdicts = desk.verdicts
-    said = {name: answers[i].label for name, answers in sorted(verdicts.last.items()) if i in answers}
-    settlement = verdicts.settled[i]._asdict() if _is_settled(verdicts, i) else None
-    return {"item": desk.catalog.item(i), "answers": said, "settled": settlement}
-
-
-OPERATIONS: dict[str, Operation] = {
-    "queue": Operation(queue),
-    "neighbours": Operation(neighbours),
-    "decide": Operation(decide, writes=True),
-    "agreement": Operation(agreement),
-}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from tellapart.bundle import CARD_FILE, SPLIT_FILE, VALIDATION_FILE, Card
 from tellapart.errors import ConfigError, DataError
 from tellapart.evaluation.tables import read_predictions
 from tellapart.records import Predictions, Threshold, decide
+from tellapart.studio.jobs import stamp
 from tellapart.studio.operation import Json
-
-if TYPE_CHECKING:
-    from tellapart.studio.desk import Desk
 
 RECORD = "run.json"
 """The last file that a run writes: where it lies, the run is finished."""
@@ -133,7 +131,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """Return the names of all runs: those the user named, then the others by name."""
-        return list(self._folders())
+        return list(self.folders())
 
     def run(self, name: str) -> StoredRun:
         """Return a run by its name.
@@ -143,12 +141,12 @@ class Shelf:
         ConfigError
             If no run has that name.
         """
-        folders = self._folders()
+        folders = self.folders()
         if name not in folders:
             known = ", ".join(folders) or "none"
             raise ConfigError(f"no run is called {name!r}; known here: {known}")
         folder = folders[name]
-        state = tuple(_stamp(folder / file) for file in _WATCHED)
+        state = tuple(stamp(folder / file) for file in _WATCHED)
         with self._lock:
             kept = self._read.get(folder)
             if kept is None or kept[0] != state or kept[1].name != name:
@@ -158,68 +156,28 @@ class Shelf:
 
     def tested(self) -> list[str]:
         """Return the names of the runs that have predictions of a test set."""
-        return [name for name, folder in self._folders().items() if (folder / PREDICTIONS).is_file()]
+        return list(self.folders(PREDICTIONS))
 
-    def _folders(self) -> dict[str, Path]:
-        """Return name -> folder. Folders of the same name are told apart by the folder that they lie in."""
+    def folders(self, file: str = "") -> dict[str, Path]:
+        """Return name -> folder of all runs, or of those that have a file.
+
+        Folders of the same name are told apart by the folder that they lie in.
+        """
         beside = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
         found: dict[Path, Path] = {}
         for folder in (*self.given, *beside):
-            if _is_run(folder):
+            if is_run(folder):
                 found.setdefault(folder.resolve(), folder)
         named: dict[str, Path] = {}
         for place, folder in found.items():
             names = [place.name, f"{place.parent.name}/{place.name}", str(place)]
             named[next(name for name in names if name not in named)] = folder
-        return named
+        return {name: folder for name, folder in named.items() if (folder / file).exists()}
 
 
-def attach_runs(desk: "Desk") -> None:
-    """Lay a run's predictions beside the images, so that the grid can show and filter them.
-
-    The run that the user named, else the one that was tested last, if it knows any of these images. Needs
-    neither torch nor scikit-learn.
-
-    Raises
-    ------
-    DataError
-        If the predictions of the run that the user named are damaged.
-    """
-    runs = [desk.shelf.run(name) for name in desk.shelf.tested()]
-    if desk.run is not None:
-        runs = [run for run in runs if run.folder == desk.run]
-    for run in sorted(runs, key=lambda run: _stamp(run.folder / PREDICTIONS) or (0, 0), reverse=True):
-        try:
-            predictions, y_pred = run.predictions, run.y_pred
-        except DataError:
-            if desk.run is not None:
-                raise
-            continue  # nobody asked for it; the results say what is wrong with it when somebody does
-        if predictions is None or y_pred is None:
-            continue
-        if any(desk.catalog.index(sample_id) is not None for sample_id in predictions.sample_ids):
-            desk.catalog.attach(run.name, predictions, y_pred)
-            return
-
-
-def attach_anew(desk: "Desk", name: str) -> None:
-    """Lay a run's predictions beside the images again where they are already: its decisions have changed."""
-    run = desk.shelf.run(name)
-    if desk.catalog.run(name) is not None and run.predictions is not None and run.y_pred is not None:
-        desk.catalog.attach(name, run.predictions, run.y_pred, shown=False)
-
-
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, finished or not."""
     return (folder / RECORD).is_file() or (folder / SPLIT_FILE).is_file()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return what changes when a file is written anew; None where there is none."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size
 
 
 def _read_json(path: Path) -> Json | None:

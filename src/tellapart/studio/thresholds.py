@@ -14,7 +14,6 @@ from tellapart.errors import ConfigError
 from tellapart.records import Predictions, Threshold
 from tellapart.studio.decision import choices, choose_anew
 from tellapart.studio.operation import Arguments, Json, Operation
-from tellapart.studio.shelf import attach_anew
 
 if TYPE_CHECKING:
     from tellapart.evaluation.operating_points import OperatingPoints
@@ -189,7 +188,7 @@ def use_threshold(desk: "Desk", arguments: Arguments) -> Json:
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     test = choose_anew(run, chosen, desk.given.thumbnail, instead_of=arguments.number("seen"))
-    attach_anew(desk, run.name)
+    desk.arrivals.decided_anew(run.name)
     return {
         "in_use": _told(chosen),
         "choices": choices(run.folder),
@@ -208,8 +207,11 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def _first(desk: "Desk", runs: Sequence[str]) -> str:
-    able = [name for name in runs if (desk.shelf.run(name).folder / VALIDATION_FILE).is_file()]
-    return next(iter([*([] if desk.run is None else runs[:1]), *able, *runs]), "")
+    """Return the run that the studio shows if it can be chosen for, else the one named, else any."""
+    able = [name for name in runs if name in desk.shelf.folders(VALIDATION_FILE)]
+    attached = desk.catalog.predictions
+    shown = [name for name in able if attached is not None and name == attached.name]
+    return next(iter([*shown, *([] if desk.run is None else runs[:1]), *able, *runs]), "")
 
 
 def _why_none(run: "StoredRun") -> str:
