@@ -40,7 +40,10 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def pictures_alone():
-    """Look for near-duplicates without the default network, whose export takes seconds; see `any_network`."""
+    """Look for near-duplicates without the default network, whose export takes seconds.
+
+    `small_network` gives tests one that needs none.
+    """
     from tellapart.errors import MissingExtra
     from tellapart.training import evidence
 
@@ -50,6 +53,21 @@ def pictures_alone():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence, "default_network", missing)
         yield
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    """Take sixteen coarse pixels of an image for the features of the default network."""
+    from tellapart.data.embedding import Network
+    from tellapart.data.images import Resize
+    from tellapart.training import evidence
+
+    def coarse(pixels):
+        return pixels.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5)).reshape(len(pixels), -1).astype("<f4")
+
+    network = Network("coarse", Resize(16), coarse)
+    monkeypatch.setattr(evidence, "default_network", lambda: network)
+    return network
 
 
 @pytest.fixture(autouse=True)

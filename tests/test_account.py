@@ -107,6 +107,15 @@ def test_near_duplicates_are_counted_with_an_example_and_a_conflict_comes_first(
     assert account.disjoint_by(dataset, off, partitions) == "file content"
 
 
+def test_it_is_told_that_near_duplicates_were_looked_for_by_pictures_alone():
+    dataset = replace(made_up("aabb" * 3), near=(), near_alone="no torch here")
+    said = account.findings(dataset, folds(dataset, TrainConfig(folds=2), needs_val=False), CONFIG)
+    assert said == ["near-duplicates were looked for by pictures alone: no torch here"]
+    assert account.near_method(dataset, CONFIG) == "by pictures alone: no torch here"
+    assert account.near_method(replace(dataset, near_alone=""), CONFIG).endswith("of the default network")
+    assert account.near_method(dataset, TrainConfig(near_duplicates=False)) == "not looked for"
+
+
 def test_near_duplicates_that_leak_are_told_as_a_leak():
     train, test = made_up("aab").subset([0, 2]), made_up("aab").subset([1])
     near = (NearPair("a/000", "a/001", 0.97),)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import class_pixels, encode
+from pictures import class_pixels, corner, encode, scene
 from tellapart.audit.check import WITHOUT_NETWORK, check
 from tellapart.audit.inspection import inspect
 from tellapart.audit.labels import self_confidence, suspects
@@ -15,7 +15,10 @@ from tellapart.data import survey
 from tellapart.data.dataset import Dataset
 from tellapart.data.embedding import Network
 from tellapart.data.images import Resize
+from tellapart.errors import SplitError
+from tellapart.training.config import TrainConfig
 from tellapart.training.evidence import FrozenEvidence
+from tellapart.training.partition import deal, refuse_leaks, straddling, union, without_split
 
 N = 40
 
@@ -117,6 +120,44 @@ def test_copies_and_groups_on_two_sides_of_a_given_split_are_errors(clean, tmp_p
     audit = check(Dataset.load(manifest))
     assert len(audit.of_kind("group on two sides")) == N // 4
     assert audit.has_errors
+
+
+@pytest.fixture
+def cropped(tmp_path) -> Dataset:
+    """A given split whose test images are training images without a seventh of each edge."""
+    rng = np.random.default_rng(1)
+    for label in ("a", "b"):
+        for part in ("train", "test"):
+            (tmp_path / part / label).mkdir(parents=True)
+        for number in range(8):
+            image = scene(rng)
+            image.save(tmp_path / "train" / label / f"{number}.png")
+            corner(image).save(tmp_path / "test" / label / f"{number}.png")
+    return Dataset.load(tmp_path)
+
+
+def test_copies_that_features_bring_together_leak_for_check_as_for_training(cropped, small_network):
+    """What only the default network proposes is told by `check`, and refused where a split is given."""
+    evidence = Colours()
+    evidence.network = small_network
+    told = {finding.sample_ids for finding in check(cropped, evidence).of_kind("leak")}
+    assert len(told) > 7
+    assert len(check(cropped).of_kind("leak")) < 3  # pictures alone do not propose so much of a crop
+    used = cropped.with_near_duplicates()
+    found = straddling([used.where_split(part) for part in ("train", "test")])["near-duplicate"]
+    assert {tuple(sorted(pair)) for pair in found} == told
+    with pytest.raises(SplitError, match=f"{len(told)} × near-duplicate"):
+        refuse_leaks(used, deal(used, TrainConfig(), needs_val=False))
+
+
+def test_a_split_dealt_here_has_no_leak_for_check(cropped, small_network):
+    evidence = Colours()
+    evidence.network = small_network
+    for seed in range(3):
+        parts = without_split(cropped).split(0.4, seed=seed)
+        dealt = union(*parts)
+        assert {sample.split for sample in dealt.samples} == {"train", "test"}
+        assert check(dealt, evidence).of_kind("leak") == []
 
 
 def test_each_file_is_decoded_once_and_not_again(planted, fresh_cache, monkeypatch):

@@ -7,6 +7,9 @@ from PIL import Image
 
 from pictures import write_class_folders
 from tellapart.cli.app import run
+from tellapart.data.dataset import Dataset
+from tellapart.training.config import TrainConfig
+from tellapart.training.partition import apply_split, deal
 
 
 @pytest.fixture
@@ -59,10 +62,26 @@ def test_a_given_split_that_leaks_is_refused_or_allowed(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "1 × near-duplicate (test/cat/copy.png = train/cat/000.png)" in said
     assert "--allow-leaks" in said
+    assert "tellapart split DATA --anew --out FILE" in said
     assert not out.exists()
     assert run(["split", str(root), "--out", str(out), "--allow-leaks"]) == 0
     assert "near-duplicate on two sides of the split" in capsys.readouterr().err
     assert len(rows(out)) == 17
+
+
+@pytest.mark.parametrize("options", [(), ("--folds", "2")])
+def test_a_given_split_that_leaks_is_dealt_anew(tmp_path, options):
+    root = tmp_path / "data"
+    for seed, part in enumerate(("train", "test")):
+        write_class_folders(root / part, {"cat": 4, "dog": 4}, seed=seed)
+    Image.open(root / "train" / "cat" / "000.png").rotate(180).save(root / "test" / "cat" / "copy.png")
+    out = tmp_path / "split.csv"
+    assert run(["split", str(root), "--anew", "--out", str(out), *options]) == 0
+    found = rows(out)
+    first, copy = found["train/cat/000.png"], found["test/cat/copy.png"]
+    assert (first["split"], first["fold"]) == (copy["split"], copy["fold"])
+    given = apply_split(Dataset.load(root), out)  # what `train --split` does
+    deal(given, TrainConfig(folds=2 if options else None), needs_val=False)
 
 
 def test_groups_of_a_manifest_stay_together(tmp_path):

@@ -243,8 +243,8 @@ def _groups_on_two_sides(dataset: Dataset) -> list[Finding]:
                 Finding(
                     "group on two sides",
                     "error",
-                    f"images of the group {group} are in {sides}: put all of them on one side, or make a new "
-                    "split with `tellapart split`",
+                    f"images of the group {group} are in {sides}: put all of them on one side, or deal a new "
+                    "split with `tellapart split DATA --anew --out FILE`",
                     tuple(splits),
                     {"group": group, "splits": splits},
                 )

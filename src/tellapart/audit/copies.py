@@ -82,7 +82,10 @@ class _Cluster:
 
     def leak(self, splits: Mapping[str, str]) -> Finding:
         names = ", ".join(sorted(set(splits.values())))
-        message = f"{self.named} lie on several sides of the split: {names}. Keep them on one."
+        message = (
+            f"{self.named} lie on several sides of the split: {names}. Keep them on one, or deal a new split "
+            "with `tellapart split DATA --anew --out FILE`."
+        )
         return self._finding("leak", "error", message, splits=dict(splits))
 
     def copies(self) -> Finding:

@@ -19,6 +19,9 @@ def split(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     near_duplicates: NearDuplicates = True,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ignore the split that DATA come with, and deal another.")
+    ] = False,
     allow_leaks: AllowLeaks = False,
 ) -> int:
     """Deal DATA into training and test images, or folds, for `tellapart train --split FILE`."""
@@ -28,16 +31,17 @@ def split(
     from tellapart.errors import ConfigError
     from tellapart.training import account
     from tellapart.training.config import TrainConfig
-    from tellapart.training.partition import deal, refuse_leaks, write_split
+    from tellapart.training.partition import deal, refuse_leaks, without_split, write_split
 
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; --out takes the name of a file, such as split.csv")
     config = TrainConfig(test_size=test_size, folds=folds, seed=seed, near_duplicates=near_duplicates)
-    dataset = load_data(data)
+    dataset = without_split(load_data(data)) if anew else load_data(data)
     dataset = dataset.grouped_by(group_by) if group_by else dataset
     progress = Bars()
-    used = dataset.verified(progress=progress)
-    used = used.with_near_duplicates(progress=progress) if config.near_duplicates else replace(used, near=())
+    # In this order, because the pass that compares all files leaves little to verify.
+    used = dataset.with_near_duplicates(progress=progress) if near_duplicates else replace(dataset, near=())
+    used = used.verified(progress=progress)
     partitions = deal(used, config, needs_val=False)
     if not allow_leaks:
         refuse_leaks(used, partitions)

@@ -124,7 +124,7 @@ def survey(
 
 
 def _stack(values: Sequence[bytes], dtype: np.dtype[T]) -> NDArray[T]:
-    return np.stack([np.frombuffer(value, dtype) for value in values]) if values else np.empty((0, 0), dtype)
+    return np.stack([np.frombuffer(value, dtype) for value in values]) if values else np.empty((0, 1), dtype)
 
 
 @dataclass(slots=True)

@@ -69,6 +69,8 @@ def findings(dataset: Dataset, partitions: Sequence[Partition], config: TrainCon
     if n_copies:
         kept = "" if "identical file" in leaking else "; copies stay on one side"
         said.append(f"{n_copies} files are byte-for-byte copies of another{kept}")
+    if dataset.near_alone:
+        said.append(f"near-duplicates were looked for by pictures alone: {dataset.near_alone}")
     if dataset.near:
         said += _near_findings(dataset)
         if "near-duplicate" not in leaking:
@@ -76,6 +78,14 @@ def findings(dataset: Dataset, partitions: Sequence[Partition], config: TrainCon
             moved = f"; {parted} would otherwise have been on two sides" if parted else ""
             said[-1] += f"; each cluster stays on one side{moved}"
     return said
+
+
+def near_method(dataset: Dataset, config: TrainConfig) -> str:
+    """Say by what near-duplicates were looked for: what `tellapart check` uses, or why not."""
+    if not config.near_duplicates:
+        return "not looked for"
+    alone = dataset.near_alone
+    return f"by pictures alone: {alone}" if alone else "by pictures, and features of the default network"
 
 
 def _near_findings(dataset: Dataset) -> list[str]:

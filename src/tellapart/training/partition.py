@@ -186,14 +186,23 @@ def refuse_leaks(dataset: Dataset, partitions: Sequence[Partition]) -> None:
     if found:
         told = "; ".join(f"{len(pairs)} × {kind} ({_named(pairs)})" for kind, pairs in found.items())
         raise SplitError(
-            f"the given split has the same on two sides: {told}. Move each pair to one side, "
-            "deal a new split with `tellapart split DATA --out FILE`, or accept the leak with --allow-leaks"
+            f"the given split has the same on two sides: {told}. Move each pair to one side, deal a new split "
+            "with `tellapart split DATA --anew --out FILE`, or accept the leak with --allow-leaks"
         )
 
 
 def is_given(dataset: Dataset) -> bool:
     """Return whether the data or a split file say who trains and who tests."""
     return any(sample.split or FOLD in sample.metadata for sample in dataset.samples)
+
+
+def without_split(dataset: Dataset) -> Dataset:
+    """Return the dataset as if nobody had said who trains and who tests."""
+    samples = (
+        replace(sample, split=None, metadata={k: v for k, v in sample.metadata.items() if k != FOLD})
+        for sample in dataset.samples
+    )
+    return replace(dataset, samples=tuple(samples))
 
 
 def deal(dataset: Dataset, config: TrainConfig, *, needs_val: bool) -> list[Partition]:
@@ -280,7 +289,8 @@ def apply_split(dataset: Dataset, path: Path) -> Dataset:
         split = (row.get("split") or "").lower()
         group = sample.group or row.get("group") or None
         if not split and row.get("fold"):
-            samples.append(replace(sample, group=group, metadata={**sample.metadata, FOLD: row["fold"]}))
+            metadata = {**sample.metadata, FOLD: row["fold"]}
+            samples.append(replace(sample, split=None, group=group, metadata=metadata))
             continue
         if split not in SPLIT_FOLDERS:
             raise SplitError(

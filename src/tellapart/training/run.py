@@ -156,6 +156,7 @@ def train(
         "temperature": outcome.fitted.choices.temperature,
         "chosen_on": outcome.fitted.choices.chosen_on,
         "disjoint_by": account.disjoint_by(used, config, partitions),
+        "near_duplicates_found": account.near_method(used, config),
     }
     choices = outcome.fitted.choices
     if choices.seen is not None:
