@@ -54,3 +54,9 @@ def test_a_run_folder_leads_to_its_bundle(trained):
     assert Bundle.load(bundle.folder) == bundle
     assert len(bundle.trained_on()) == 56
     assert len(bundle.model_sha256) == 64
+
+
+def test_a_version_is_the_beginning_of_the_models_digest(trained):
+    bundle = Bundle.load(trained.folder)
+    assert bundle.version == bundle.model_sha256[:12]
+    assert replace(bundle, card=replace(bundle.card, sha256={})).version == bundle.version  # an older bundle

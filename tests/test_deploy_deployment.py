@@ -175,6 +175,7 @@ def test_figures_leave_out_those_who_only_watch():
 tellapart_requests_total{route="/v1/predict",status="200"} 3
 tellapart_requests_total{route="/v1/predict",status="400"} 1
 tellapart_requests_total{route="/readyz",status="200"} 99
+tellapart_requests_total{route="/v2/health/live",status="200"} 99
 # TYPE tellapart_errors_total counter
 tellapart_errors_total{route="/v1/predict",status="400"} 1
 # TYPE tellapart_request_seconds histogram

@@ -50,8 +50,7 @@ def test_pixels_and_files_give_what_the_classifier_gives(trained, photos):
     pixels = np.zeros((64, 64, 3), np.uint8)
 
     async def ask():
-        model = models.get()
-        return await asyncio.gather(model.probabilities(path.read_bytes()), model.probabilities(pixels))
+        return await models.get().probabilities_of([path.read_bytes(), pixels])
 
     models = Models(Settings({"a": trained.folder}))
     of_file, of_pixels = asyncio.run(ask())
@@ -109,7 +108,7 @@ def test_a_broken_new_version_leaves_the_old_one_serving(bundle, damage):
         with pytest.raises(BundleError, match=f"version {before} goes on serving"):
             await models.reload()
         assert models.get().version == before
-        y_prob = await models.get().probabilities(IMAGE)
+        [y_prob] = await models.get().probabilities_of([IMAGE])
         models.close()
         return y_prob
 
@@ -175,7 +174,7 @@ def test_requests_that_began_with_the_old_version_end_with_it(bundle):
         write_version(bundle, "2")
         await models.reload()
         assert models.get() is not old
-        assert (await old.probabilities(IMAGE)).shape == (2,)
+        assert (await old.probabilities_of([IMAGE]))[0].shape == (2,)
         await asyncio.sleep(1.3)
         assert not any(thread.is_alive() for thread in old.batcher._threads)
         models.close()

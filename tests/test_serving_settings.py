@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tellapart.data.addresses import is_loopback
 from tellapart.errors import ConfigError
-from tellapart.serving.settings import Settings, is_loopback
+from tellapart.serving.settings import Settings
 
 MODELS = {"lesions": Path("run")}
 

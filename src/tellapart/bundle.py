@@ -38,6 +38,9 @@ SPLIT_FILE = "split.csv"
 VALIDATION_FILE = "validation.csv"
 """Beside the bundle in a run folder: what the model says of the images on which its threshold was chosen."""
 
+VERSION_DIGITS = 12
+"""Hex digits of the model's SHA-256 in a version."""
+
 _EXTERNAL_DATA = re.compile(rb"[\x08\x00]location")
 """In an ONNX file: the key of a tensor that lies in another file, after its length of 8 in any encoding."""
 
@@ -163,6 +166,11 @@ class Bundle:
     def model_sha256(self) -> str:
         """Hex digest of the ONNX model."""
         return _sha256(self.model_path)
+
+    @property
+    def version(self) -> str:
+        """By which services name this model: the beginning of its digest, as the card has it if it does."""
+        return (self.card.sha256.get(MODEL_FILE) or self.model_sha256)[:VERSION_DIGITS]
 
     def check(self, name: str) -> None:
         """Compare a file with the card.

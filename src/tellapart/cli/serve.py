@@ -96,7 +96,7 @@ def serve(
 
 
 def _check_keys(host: str, keys: Path | None, *, new_key: bool, no_auth: bool, gateway: bool) -> None:
-    from tellapart.serving.settings import is_loopback
+    from tellapart.data.addresses import is_loopback
 
     if keys is not None and no_auth:
         other = "--behind-gateway" if gateway else "--no-auth"

@@ -3,13 +3,13 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any, Generic, NoReturn, TypeVar
 
 import httpx2
 
 from tellapart.client.answers import Prediction, predictions
 from tellapart.client.images import Source
+from tellapart.data.addresses import is_loopback
 from tellapart.errors import ConfigError, ServiceError
 from tellapart.sources.session import retry_after_s
 
@@ -77,7 +77,7 @@ class Connection(ABC, Generic[Http]):
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
             # A proxy that the environment names cannot reach this very machine.
-            trust_env=not _is_loopback(host),
+            trust_env=not is_loopback(host),
         )
 
     @abstractmethod
@@ -206,13 +206,6 @@ def _checked_host(url: str) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError(f"{url!r} is no address of a service; it looks like http://127.0.0.1:8000")
     return parsed.host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def is_too_much(response: httpx2.Response) -> bool:

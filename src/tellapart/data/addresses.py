@@ -221,3 +221,13 @@ def _look_up(host: str, port: int, resolver: Resolver) -> list[str]:
         return [str(found[4][0]) for found in resolver(host, port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
         raise ForbiddenAddress from None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a name or numeric address means the machine that uses it, and no other."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

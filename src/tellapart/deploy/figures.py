@@ -7,7 +7,7 @@ from typing import Any
 
 from tellapart.errors import ServiceError
 
-WATCHING = frozenset({"/healthz", "/readyz", "/metrics"})
+WATCHING = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Routes by which machines watch the service; their requests say nothing of its use."""
 
 

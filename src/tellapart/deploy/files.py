@@ -76,7 +76,7 @@ def write_files(
     """
     _check(out, name, replicas, image, max_replicas)
     bundle = Bundle.load(model)
-    version = bundle.model_sha256[:12]
+    version = bundle.version
     facts = {
         "name": name,
         "version": version,

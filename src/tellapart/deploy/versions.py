@@ -12,16 +12,13 @@ from tellapart.bundle import CARD_FILE, MODEL_FILE, Bundle
 from tellapart.errors import BundleError
 from tellapart.inference import Classifier
 
-DIGITS = 12
-"""Of the model's sha256, in a version."""
-
 KEPT = 2
 """Copies that stay on the disk: the current one, and the one before."""
 
 
 def version_of(bundle: Bundle) -> str:
     """Return the version by which a service names a model."""
-    return bundle.model_sha256[:DIGITS]
+    return bundle.version
 
 
 def usable(model: Path | str, precision: Literal["fp32", "int8"] | None = None) -> Bundle:

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from tellapart.data.addresses import is_loopback
 from tellapart.serving.bucket import Bucket
 from tellapart.serving.problems import Problem
-from tellapart.serving.settings import Settings, is_loopback
+from tellapart.serving.settings import Settings
 
 MAX_HEADER_BYTES = 16_384
 """Of all headers together."""

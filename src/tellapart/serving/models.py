@@ -25,7 +25,7 @@ class ServedModel:
     Attributes
     ----------
     version
-        The beginning of the model file's SHA-256.
+        Its bundle's.
     drift
         Its latest images beside those it was checked on.
     """
@@ -50,18 +50,6 @@ class ServedModel:
     def size(self) -> int:
         """Edge of the square of pixels that the model takes."""
         return self.card.preprocessing.size
-
-    async def probabilities(self, image: bytes | Pixels) -> Probabilities:
-        """Return float64 of shape (n_classes,) for a file's bytes, or for uint8 (size, size, 3) pixels.
-
-        Raises
-        ------
-        UnreadableImage
-            If it cannot be decoded.
-        Problem
-            503 when the queue is full.
-        """
-        return await self._submit(image)
 
     async def probabilities_of(
         self, images: Iterable[bytes | Pixels]
@@ -129,11 +117,6 @@ class _Nobody:
 NOBODY: Observer = _Nobody()
 
 
-def version_of(bundle: Bundle) -> str:
-    """Return the beginning of the model file's SHA-256; the card has it, except in older bundles."""
-    return (bundle.card.sha256.get(MODEL_FILE) or bundle.model_sha256)[:12]
-
-
 def load_model(name: str, bundle: Bundle, settings: Settings, observer: Observer = NOBODY) -> ServedModel:
     """Open a model, let it answer once, and start its threads.
 
@@ -158,7 +141,7 @@ def load_model(name: str, bundle: Bundle, settings: Settings, observer: Observer
         max_pixels=settings.max_pixels,
         on_batch=lambda batch: observer.batch_done(model, batch),
     )
-    model = ServedModel(name, version_of(bundle), classifier, batcher, drift)
+    model = ServedModel(name, bundle.version, classifier, batcher, drift)
     return model
 
 
@@ -251,7 +234,7 @@ class Models:
     async def _reload_one(self, name: str) -> None:
         settings, old = self._settings, self._models[name]
         bundle = await asyncio.to_thread(find_bundle, settings.models[name], settings.precision)
-        if version_of(bundle) == old.version and bundle.card == old.card:
+        if bundle.version == old.version and bundle.card == old.card:
             return
         self._serve(await asyncio.to_thread(load_model, name, bundle, settings, self._observer))
         # Requests that began with the old version end with it: it stays for as long as one may take.

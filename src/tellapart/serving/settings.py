@@ -1,6 +1,5 @@
 """What one service is told: models, limits, threads and who may ask."""
 
-import ipaddress
 import json
 import math
 import re
@@ -9,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from tellapart.data.addresses import is_loopback
 from tellapart.data.reader import n_cores
 from tellapart.errors import ConfigError
 from tellapart.inference import BATCH_SIZE
@@ -186,13 +186,3 @@ def http_url(host: str, port: int, machine: str = "") -> str:
     if host in ("", "0.0.0.0", "::"):
         host = machine or ("::1" if host == "::" else "127.0.0.1")
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a server bound to `host` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -21,7 +21,7 @@ from tellapart.errors import ConfigError, UnreadableImage
 from tellapart.inference import Classifier
 from tellapart.serving.answers import model_answer
 from tellapart.serving.image_header import TooManyPixels, check_header
-from tellapart.serving.models import find_bundle, version_of
+from tellapart.serving.models import find_bundle
 from tellapart.serving.settings import Settings
 from tellapart.studio.data_urls import data_url
 from tellapart.studio.jobs import stamp
@@ -69,7 +69,7 @@ def try_images(desk: "Desk", arguments: Arguments) -> Json:
     threshold = classifier.card.threshold
     return {
         "model": run.name,
-        "version": version_of(classifier.bundle),
+        "version": classifier.bundle.version,
         "predictions": [{"index": k, **_answer(classifier, image)} for k, image in enumerate(images)],
         "threshold": None
         if threshold is None
@@ -114,7 +114,7 @@ def keep_example(desk: "Desk", arguments: Arguments) -> Json:
                 "label": label,
                 "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "who": desk.actor,
-                "model": f"{run.name} {version_of(classifier.bundle)}",
+                "model": f"{run.name} {classifier.bundle.version}",
                 "answer": answer["label"],
                 "probability": repr(answer["probability"]),
                 "name": image["name"],
