@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tellapart.data.fetched import fetched_folder, finished_manifest
 from tellapart.data.journal import Journal, journal_path
 from tellapart.data.label_events import Event, Field, check_chain
-from tellapart.data.manifest import FETCHED, FETCHED_MANIFEST, MANIFEST_SUFFIXES
+from tellapart.data.manifest import MANIFEST_SUFFIXES
 from tellapart.data.reader import hash_file, in_parallel
 from tellapart.errors import EmptyDataset, JournalError
 from tellapart.records import Sample, Skipped
@@ -146,12 +147,23 @@ class Corrections:
 
 
 def as_given(data: Path | str) -> "Dataset":
-    """Read DATA, a folder or a manifest, without its corrections."""
+    """Read DATA, a folder or a manifest, without its corrections.
+
+    A folder of downloaded images is read by the manifest in it.
+
+    Raises
+    ------
+    ManifestError
+        If a manifest cannot be used, or lacks images because a download did not end.
+    EmptyDataset
+        If there is no image.
+    """
     from tellapart.data.dataset import Dataset
 
     path = Path(data)
-    if (path / FETCHED).is_file() and (path / FETCHED_MANIFEST).is_file():
-        path /= FETCHED_MANIFEST  # which knows groups and licences, as the folders do not
+    fetched = fetched_folder(path)
+    if fetched is not None:
+        path = finished_manifest(fetched) or fetched
     is_manifest = path.suffix.lower() in MANIFEST_SUFFIXES and not path.is_dir()
     return Dataset.from_manifest(path) if is_manifest else Dataset.from_folder(path)
 

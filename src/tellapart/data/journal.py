@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from tellapart.data.fetched import fetched_folder
 from tellapart.data.label_events import (
     Batch,
     Change,
@@ -58,9 +59,10 @@ def journal_path(data: Path | str, chosen: Path | str | None = None) -> Path:
 
     In this order: `chosen`; ``$TELLAPART_JOURNAL``, a file if it ends in ``.sqlite``, else a folder with
     one journal per DATA, told apart by where DATA lies; ``.tellapart/labels.sqlite`` in a folder;
-    ``NAME.labels.sqlite`` beside a manifest ``NAME.csv`` or ``NAME.parquet``, which share it.
+    ``NAME.labels.sqlite`` beside a manifest ``NAME.csv`` or ``NAME.parquet``, which share it. A folder of
+    downloaded images and the manifest in it are the same DATA, and have the folder's.
     """
-    data = Path(data)
+    data = fetched_folder(Path(data)) or Path(data)
     if chosen is not None:
         return Path(chosen)
     elsewhere = os.environ.get("TELLAPART_JOURNAL")

@@ -186,8 +186,8 @@ def refuse_leaks(dataset: Dataset, partitions: Sequence[Partition]) -> None:
     if found:
         told = "; ".join(f"{len(pairs)} × {kind} ({_named(pairs)})" for kind, pairs in found.items())
         raise SplitError(
-            f"the given split has the same on two sides: {told}. Move each pair to one side, deal a new split "
-            "with `tellapart split DATA --anew --out FILE`, or accept the leak with --allow-leaks"
+            f"the given split has the same on two sides: {told}. Move each pair to one side, deal a new "
+            "split with `tellapart split DATA --anew --out FILE`, or accept the leak with --allow-leaks"
         )
 
 
