@@ -36,8 +36,8 @@ def finished_manifest(folder: Path) -> Path | None:
     missing = [path for path in arrived - named if (folder / path).is_file()]
     if missing:
         raise ManifestError(
-            f"the download into {folder} did not end: of {len(missing)} images nothing says yet whose they are "
-            f"and under which licence; run {_command(folder, events)} again, with the same options"
+            f"the download into {folder} did not end: of {len(missing)} images nothing says yet whose they "
+            f"are and under which licence; run {_command(folder, events)} again, with the same options"
         )
     return manifest if manifest.is_file() else None
 
