@@ -1,14 +1,17 @@
 """Many images on a Ray cluster: the answers of `predict`, in parts that survive an interruption."""
 
+import os
 import shutil
 
 import numpy as np
+import pandas
 import pyarrow.parquet as pq
 import pytest
 
 from graphs import leave_to_a_person, write_version
 from pictures import write_class_folders
 from tellapart.cli.app import run
+from tellapart.deploy import batch
 from tellapart.deploy.batch import predict_files
 from tellapart.errors import ConfigError
 from tellapart.inference import Classifier
@@ -25,10 +28,21 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answered(trained, folder, tmp_path_factory):
-    """Parts of 25, as the command would write of 20,000."""
+def cluster():
+    """The address of a cluster of one node."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def answered(trained, folder, cluster, tmp_path_factory):
+    """Parts of 25, as the command would write of 20,000; the broken file is in the last."""
     out = tmp_path_factory.mktemp("answers")
-    n_errors = predict_files(trained.folder, sorted(folder.rglob("*.png")), out, part_size=25)
+    paths = sorted(folder.rglob("*.png"), key=lambda path: path.name == "broken.png")
+    n_errors = predict_files(trained.folder, paths, out, address=cluster, part_size=25)
     return out, n_errors
 
 
@@ -39,7 +53,7 @@ def rows_of(out):
 def test_the_answers_are_those_of_predict(trained, folder, answered):
     out, n_errors = answered
     rows = rows_of(out)
-    paths = sorted(folder.rglob("*.png"))
+    paths = sorted(folder.rglob("*.png"), key=lambda path: path.name == "broken.png")
     assert [row["path"] for row in rows] == [str(path) for path in paths]
     good = [row for row in rows if row["error"] is None]
     expected = Classifier.load(trained.folder).predict([row["path"] for row in good])
@@ -50,6 +64,42 @@ def test_the_answers_are_those_of_predict(trained, folder, answered):
     assert n_errors == 1
     assert bad["path"].endswith("broken.png")
     assert "not an image" in bad["error"]
+
+
+def test_the_parts_are_read_as_one(answered):
+    """The first has no error at all, and an inferred column of it would not fit the others."""
+    out, _ = answered
+    assert pq.read_table(out)["error"].null_count == 60
+    assert len(pandas.read_parquet(out)) == 61
+
+
+def test_only_errors_of_what_is_asked_count(trained, folder, answered):
+    out, _ = answered
+    good, bad = folder / "benign" / "000.png", folder / "benign" / "broken.png"
+    assert predict_files(trained.folder, [good], out) == 0
+    assert predict_files(trained.folder, [good, bad, bad], out) == 1
+
+
+def test_a_cluster_that_stops_answering_is_given_up_and_what_came_is_kept(
+    trained, folder, cluster, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(batch, "BATCH", 10)
+    monkeypatch.setattr(batch, "PATIENCE_S", 60.0)
+    out, stuck = tmp_path / "out", tmp_path / "stuck.png"
+    os.mkfifo(stuck)  # whoever reads it waits for ever
+    images = [str(path) for path in sorted(folder.rglob("*.png"))[:20]]
+    command = ["predict", str(trained.folder), "--ray", "--address", cluster, "--out", str(out), *images]
+    assert run([*command, str(stuck)]) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "no answer came from the cluster in 60 s" in line
+    assert "the same command goes on from there" in line
+    kept = [row["path"] for row in rows_of(out)]
+    assert set(kept) <= set(images)
+    assert kept
+    stuck.unlink()
+    shutil.copyfile(images[0], stuck)
+    assert run([*command, str(stuck)]) == 0
+    assert sorted(row["path"] for row in rows_of(out)) == sorted([*images, str(stuck)])
 
 
 def test_it_goes_on_where_it_was_interrupted(trained, folder, answered, tmp_path):

@@ -5,24 +5,34 @@ so that an interrupted command goes on where it stopped when it is given again.
 """
 
 import hashlib
+import json
 import os
+import select
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tellapart import errors
 from tellapart.bundle import CARD_FILE, MODEL_FILE, Bundle
-from tellapart.deploy.connection import LOCAL, connected
-from tellapart.errors import ConfigError, MissingExtra
+from tellapart.deploy.connection import LOCAL, shortened
+from tellapart.deploy.head import QUIET
+from tellapart.errors import ConfigError, DeploymentError, MissingExtra
 from tellapart.progress import SILENT, Progress
 
+if TYPE_CHECKING:
+    import pyarrow
+
 PART = 20_000
-"""Images in one file of answers: what an interruption can cost at most."""
+"""Images in one file of answers: what a killed process can cost at most."""
 
 BATCH = 64
 """Images that one process is given at a time."""
+
+PATIENCE_S = 600.0
+"""Without any answer, before a cluster is given up; it may first have to start machines."""
 
 Row = dict[str, Any]
 
@@ -60,43 +70,64 @@ def predict_files(
     ConfigError
         If `out` holds answers of another model, or the address is none.
     DeploymentError
-        If no cluster answers there.
+        If no cluster answers there, or it stops answering.
     MissingExtra
         If Ray is not installed.
     """
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # noqa: F401
     except ImportError as exc:
         raise MissingExtra("predict --ray needs pyarrow: pip install 'tellapart[ray]'") from exc
     bundle = Bundle.load(model)
     files = {name: (bundle.folder / name).read_bytes() for name in (MODEL_FILE, CARD_FILE)}
     # Of the card too: another threshold gives other answers.
     version = hashlib.sha256(b"".join(files.values())).hexdigest()[:12]
+    schema = _schema(bundle.card.class_names, version)
     out.mkdir(parents=True, exist_ok=True)
-    n_parts, answered, n_errors = _answered(out, version)
-    left = [path for path in (os.fspath(path.absolute()) for path in paths) if path not in answered]
+    asked = dict.fromkeys(os.fspath(path.absolute()) for path in paths)
+    number, answered = _answered(out, version)
+    n_errors = sum(answered.get(path, False) for path in asked)
+    left = [path for path in asked if path not in answered]
     if not left:
         return n_errors
-    with connected(address or LOCAL), progress.track("predicting", len(left)) as advance:
-        for number, start in enumerate(range(0, len(left), part_size), n_parts):
-            rows = _on_cluster(left[start : start + part_size], files)
-            n_errors += sum(row["error"] is not None for row in rows)
-            table = pyarrow.Table.from_pylist(rows).replace_schema_metadata({"model": version})
-            draft = out / f".part-{number:05d}"
-            parquet.write_table(table, draft)
-            draft.replace(out / f"part-{number:05d}.parquet")
-            advance(len(rows))
+    job = {
+        "address": address or LOCAL,
+        "folder": str(bundle.folder),
+        "files": list(files),
+        "parts": [left[start : start + part_size] for start in range(0, len(left), part_size)],
+        "batch": BATCH,
+    }
+    rows: list[Row] = []
+    with progress.track("predicting", len(left)) as advance:
+        try:
+            for row in _asked(job, out):
+                if row is None:
+                    _write(out / f"part-{number:05d}.parquet", rows, schema)
+                    number, rows = number + 1, []
+                else:
+                    rows.append(row)
+                    n_errors += row["error"] is not None
+                    advance(1)
+        finally:  # what came before an interruption is kept, too
+            _write(out / f"part-{number:05d}.parquet", rows, schema)
     return n_errors
 
 
-def _answered(out: Path, version: str) -> tuple[int, set[str], int]:
-    """Return how many parts there are, the paths in them, and how many of these have errors."""
+def _schema(class_names: Sequence[str], version: str) -> "pyarrow.Schema":
+    """Return the columns of every part: inferred ones would differ where a part has no error."""
+    import pyarrow as pa
+
+    columns = [("path", pa.string()), ("predicted", pa.string()), ("error", pa.string())]
+    columns += [(f"prob_{name}", pa.float64()) for name in class_names]
+    return pa.schema([*columns, ("abstained", pa.bool_())], metadata={"model": version})
+
+
+def _answered(out: Path, version: str) -> tuple[int, dict[str, bool]]:
+    """Return the number of the next part, and of each path in those before whether it has an error."""
     from pyarrow import parquet
 
     parts = sorted(out.glob("part-*.parquet"))
-    answered: set[str] = set()
-    n_errors = 0
+    answered: dict[str, bool] = {}
     for part in parts:
         found = (parquet.read_schema(part).metadata or {}).get(b"model", b"").decode()
         if found != version:
@@ -104,55 +135,77 @@ def _answered(out: Path, version: str) -> tuple[int, set[str], int]:
                 f"{part} holds answers of another model ({found or 'unknown'}); choose another --out"
             )
         table = parquet.read_table(part, columns=["path", "error"])
-        answered.update(table["path"].to_pylist())
-        n_errors += len(table) - table["error"].null_count
-    return len(parts), answered, n_errors
+        errors = table["error"].is_valid().to_pylist()
+        answered |= zip(table["path"].to_pylist(), errors, strict=True)
+    return int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0, answered
 
 
-def _on_cluster(paths: Sequence[str], files: Mapping[str, bytes]) -> list[Row]:
-    """Return one row per path, in their order."""
-    import ray
+def _write(part: Path, rows: Sequence[Row], schema: "pyarrow.Schema") -> None:
+    import pyarrow
+    from pyarrow import parquet
 
-    data = ray.data.from_items([{"number": number, "path": path} for number, path in enumerate(paths)])
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    answers = data.map_batches(
-        _Scorer,
-        fn_constructor_kwargs={"files": ray.put(files)},
-        batch_size=BATCH,
-        # One on each node, where it uses all cores; Ray's own steps need some of what it counts as CPUs.
-        compute=ray.data.ActorPoolStrategy(size=sum(cpus > 0 for cpus in nodes)),
-        num_cpus=0.6 * min(cpus for cpus in nodes if cpus > 0),
-        scheduling_strategy="SPREAD",
-    )
-    rows = sorted(answers.iter_rows(), key=lambda row: row["number"])
-    return [{name: value for name, value in row.items() if name != "number"} for row in rows]
+    if rows:
+        draft = part.with_name(f".{part.name}")
+        ordered = sorted(rows, key=lambda row: row["number"])
+        parquet.write_table(pyarrow.Table.from_pylist(ordered, schema), draft)
+        draft.replace(part)
 
 
-class _Scorer:
-    """A classifier in a process of the cluster."""
+def _asked(job: Mapping[str, Any], out: Path) -> Iterator[Row | None]:
+    """Have `tellapart.deploy.scoring` do a job; yield each answer as it comes, None after each part.
 
-    def __init__(self, files: Any) -> None:
-        import ray
+    Raises
+    ------
+    DeploymentError
+        If no answer comes for `PATIENCE_S`, or Ray fails.
+    """
+    again = f"the answers so far are in {out}; the same command goes on from there"
+    with tempfile.TemporaryFile() as words:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tellapart.deploy.scoring"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            env={**os.environ, **QUIET},
+        )
+        assert child.stdin is not None  # as asked for
+        assert child.stdout is not None
+        try:
+            with child.stdin as stdin:
+                stdin.write(json.dumps(job).encode())
+            for line in _lines(child.stdout.fileno()):
+                row = json.loads(line) if line else None
+                if row is not None and "failed" in row:
+                    reason = f"; {again}" if row["failed"] == "DeploymentError" else ""
+                    raise getattr(errors, row["failed"])(row["message"] + reason)
+                yield row
+            if child.wait():
+                words.seek(0)
+                raise DeploymentError(
+                    f"Ray failed: {shortened(words.read().decode(errors='replace'))}; {again}"
+                )
+        except TimeoutError:
+            raise DeploymentError(f"no answer came from the cluster in {PATIENCE_S:g} s; {again}") from None
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
 
-        from tellapart.inference import Classifier
 
-        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-")
-        content = ray.get(files) if isinstance(files, ray.ObjectRef) else files
-        for name, value in content.items():
-            Path(self._folder.name, name).write_bytes(value)
-        self._classifier = Classifier.load(self._folder.name)
+def _lines(pipe: int) -> Iterator[bytes]:
+    """Yield lines as they come, without their end.
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer one batch."""
-        answers = list(self._classifier.stream(batch["path"].tolist()))
-        names = self._classifier.class_names
-        nothing = np.full(len(names), np.nan)
-        y_prob = np.stack([nothing if a.y_prob is None else a.y_prob for a in answers])
-        columns = {f"prob_{name}": y_prob[:, index] for index, name in enumerate(names)}
-        return {
-            **batch,
-            "predicted": np.array([a.label for a in answers], dtype=object),
-            "error": np.array([a.reason for a in answers], dtype=object),
-            **columns,
-            "abstained": np.array([a.abstained for a in answers]),
-        }
+    Raises
+    ------
+    TimeoutError
+        If none comes for `PATIENCE_S`.
+    """
+    begun = b""
+    while True:
+        if not select.select([pipe], [], [], PATIENCE_S)[0]:
+            raise TimeoutError
+        came = os.read(pipe, 1 << 16)
+        if not came:
+            return
+        *lines, begun = (begun + came).split(b"\n")
+        yield from lines
