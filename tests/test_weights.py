@@ -1,7 +1,9 @@
 import hashlib
 import io
+import json
 import pickle
 import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager
@@ -286,6 +288,7 @@ class Payload:
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_hostile_files_are_refused_without_running_them(tmp_path, content, suffix):
+    """Attacks 56 and 57: no second try with an unpickler that runs what it reads."""
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="bad"):
@@ -293,9 +296,48 @@ def test_hostile_files_are_refused_without_running_them(tmp_path, content, suffi
 
 
 def test_pickled_objects_are_refused_without_running_them(tmp_path):
+    """Attack 57."""
     torch.save({"state_dict": Payload()}, tmp_path / "objects.pth")
     with pytest.raises(WeightsError, match="more than tensors"):
         read_state_dict(tmp_path / "objects.pth")
+
+
+def safetensors_of(data: bytes, n_header: int | None = None, **offsets: list[int]) -> bytes:
+    """A safetensors file whose tensors of 4 bytes each lie where `offsets` claim."""
+    tensors = {name: {"dtype": "F32", "shape": [1], "data_offsets": at} for name, at in offsets.items()}
+    header = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(header) if n_header is None else n_header) + header + data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(safetensors_of(bytes(4), 100_000_001, a=[0, 4]), id="a header of 100 MB"),
+        pytest.param(safetensors_of(bytes(4), 2**63, a=[0, 4]), id="a header without end"),
+        pytest.param(safetensors_of(bytes(4), 50_000_000, a=[0, 4]), id="a header longer than the file"),
+        pytest.param(safetensors_of(bytes(6), a=[0, 4], b=[2, 6]), id="tensors that overlap"),
+        pytest.param(safetensors_of(bytes(4), a=[0, 4], b=[0, 4]), id="tensors in one place"),
+        pytest.param(safetensors_of(bytes(12), a=[0, 4], b=[8, 12]), id="a hole"),
+        pytest.param(safetensors_of(bytes(4), a=[0, 4], b=[4, 8]), id="past the end"),
+        pytest.param(safetensors_of(bytes(8), a=[8, 4]), id="backwards"),
+        pytest.param(safetensors_of(bytes(9), a=[0, 4], b=[4, 8]), id="bytes of nobody"),
+    ],
+)
+def test_safetensors_files_that_lie_of_their_sizes_are_refused(tmp_path, content):
+    """Attack 61."""
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    started = time.monotonic()
+    with pytest.raises(WeightsError, match="damaged"):
+        read_state_dict(path)
+    assert time.monotonic() - started < 2
+
+
+def test_an_honest_safetensors_file_is_read(tmp_path):
+    """So that the one above fails for what it says."""
+    path = tmp_path / "good.safetensors"
+    path.write_bytes(safetensors_of(bytes(8), a=[0, 4], b=[4, 8]))
+    assert set(read_state_dict(path)) == {"a", "b"}
 
 
 def test_a_file_without_tensors_is_refused(tmp_path):
