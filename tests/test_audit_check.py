@@ -101,6 +101,11 @@ def test_errors_come_first_and_everything_is_json(planted):
     assert told["ledger"][0]["path"] == "cat/broken.jpg"
 
 
+def test_what_an_earlier_pass_could_not_read_is_an_error_all_the_same(planted):
+    dataset = Dataset.load(planted).verified()
+    assert check(dataset).of_kind("unreadable file")[0].sample_ids == ("cat/broken.jpg",)
+
+
 def test_without_evidence_labels_are_left_out_and_it_says_so(planted):
     audit = check(Dataset.load(planted), why_none="no network here")
     assert audit.left_out == (f"{WITHOUT_NETWORK}: no network here",)

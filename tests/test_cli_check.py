@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 import tellapart as ta
 from pictures import solid, write_class_folders
@@ -49,6 +50,38 @@ def test_images_are_named_where_the_message_names_none(tmp_path, capsys, small):
 def test_strict_ends_with_one_where_figures_would_be_wrong(photos, capsys, small):
     assert run(["check", str(photos), "--strict"]) == 1
     assert "error: 1 error that makes figures wrong" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sound(tmp_path):
+    return write_class_folders(tmp_path / "sound", {"cat": 20, "dog": 20})
+
+
+def test_strict_passes_what_is_sound_or_only_noteworthy(sound, tmp_path, small):
+    (sound / "cat" / "notes.txt").write_text("left out on purpose")
+    assert run(["check", str(sound), "--strict"]) == 0
+    one = write_class_folders(tmp_path / "one", {"cat": 20})
+    assert run(["check", str(one), "--strict"]) == 0
+
+
+def test_strict_fails_on_a_link_that_leads_nowhere(sound, capsys, small):
+    (sound / "cat" / "gone.jpg").symlink_to(sound / "unmounted" / "gone.jpg")
+    assert run(["check", str(sound), "--strict"]) == 1
+    assert "cat/gone.jpg cannot be read (broken link: no such file)" in capsys.readouterr().out
+
+
+def test_strict_fails_on_a_leak(tmp_path, capsys, small):
+    for seed, part in enumerate(("train", "test")):
+        write_class_folders(tmp_path / part, {"cat": 20, "dog": 20}, seed=seed)
+    assert run(["check", str(tmp_path), "--strict"]) == 0
+    Image.open(tmp_path / "train" / "cat" / "000.png").rotate(180).save(
+        tmp_path / "test" / "cat" / "copy.png"
+    )
+    assert run(["check", str(tmp_path), "--strict"]) == 1
+    shown = capsys.readouterr().out
+    assert "error: leak" in shown
+    assert "test/cat/copy.png, train/cat/000.png" in shown
+    assert "tellapart split DATA --anew --out FILE" in shown
 
 
 def test_copies_without_metadata_are_a_dataset(photos, tmp_path, capsys, small):

@@ -1,10 +1,13 @@
 """Finding images in folders: what is taken, what is left out, and in which order."""
 
+import os
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 
 from pictures import write_class_folders
+from tellapart.data import scan as module
 from tellapart.data.scan import images_below, scan_folder
 from tellapart.errors import EmptyDataset
 
@@ -74,6 +77,43 @@ def test_links_are_followed_and_loops_are_cut(tmp_path):
     scan = scan_folder(tmp_path)
     assert [s.id for s in scan.samples] == ["a/x.jpg"]
     assert [(s.path, s.reason) for s in scan.skipped] == [("a/gone.jpg", "broken link: no such file")]
+
+
+def test_links_that_lead_nowhere_are_listed_wherever_they_lie(tmp_path):
+    write_class_folders(tmp_path / "train", {"cat": 2, "dog": 1})
+    try:
+        for place in ("photo.jpg", "bird", "train/fish", "train/cat/more"):
+            (tmp_path / place).symlink_to(tmp_path / "unmounted" / place)
+    except OSError:
+        pytest.skip("this system does not let us make symbolic links")
+    scan = scan_folder(tmp_path)
+    assert len(scan.samples) == 3
+    assert {s.path for s in scan.skipped if s.unreadable} == {
+        "photo.jpg",
+        "bird",
+        "train/fish",
+        "train/cat/more",
+    }
+    assert {s.reason for s in scan.skipped} == {"broken link: no such file"}
+
+
+def test_a_folder_that_may_not_be_listed_is_no_empty_one(tmp_path, monkeypatch):
+    def guarded(folder):
+        if folder.name == "dog":
+            raise PermissionError(13, "Permission denied")
+        return os.scandir(folder)
+
+    write_class_folders(tmp_path, {"cat": 2, "dog": 1})
+    monkeypatch.setattr(module, "os", SimpleNamespace(**{**vars(os), "scandir": guarded}))
+    (left_out,) = scan_folder(tmp_path).skipped
+    assert (left_out.path, left_out.reason, left_out.unreadable) == ("dog/", "permission denied", True)
+
+
+def test_what_is_left_out_on_purpose_is_not_unreadable(tmp_path):
+    write_class_folders(tmp_path, {"cat": 2, "dog": 1})
+    (tmp_path / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "stray.png").touch()
+    assert [s.unreadable for s in scan_folder(tmp_path).skipped] == [False, False]
 
 
 def test_a_link_to_the_root_does_not_relabel_other_classes(tmp_path):

@@ -54,10 +54,14 @@ class Skipped:
         As `Sample.id` where it lies under the dataset's root.
     reason
         Why, in words a user can act on.
+    unreadable
+        Whether it should be an image, or a folder of some, and cannot be read; False for what was left out
+        on purpose.
     """
 
     path: str
     reason: str
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

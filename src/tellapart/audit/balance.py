@@ -65,7 +65,7 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
     if len(independent) < 2:
         only = ", ".join(independent) or "none"
         message = f"a classifier needs images of at least two classes; found: {only}"
-        yield Finding("single class", "error", message, details={"classes": dataset.counts})
+        yield Finding("single class", "warning", message, details={"classes": dataset.counts})
         return
     unit = "images" if dataset.groups is None else "groups"
     ordered = sorted(independent, key=lambda name: (independent[name], name))

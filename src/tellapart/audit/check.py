@@ -126,7 +126,7 @@ def check(
     """
     inspection = inspect(dataset, evidence.network if evidence else None, progress=progress)
     used = inspection.dataset
-    found = [*_unreadable(dataset, used), *_groups_on_two_sides(used)]
+    found = [*_not_used(used), *_groups_on_two_sides(used)]
     left_out: list[str] = []
     if len(used):
         found += _of_images(inspection, evidence, left_out)
@@ -199,9 +199,8 @@ def _judged_classes(used: Dataset, ties: Sequence[int]) -> tuple[str, ...]:
     return tuple(name for name in used.class_names if len(independent[name]) >= MIN_TIED)
 
 
-def _unreadable(received: Dataset, used: Dataset) -> list[Finding]:
-    """Tell files that should be images and are not from those that were left aside on sight."""
-    known = set(received.ledger)
+def _not_used(used: Dataset) -> list[Finding]:
+    """Tell files that should be images and cannot be read from those that were left aside on purpose."""
     told = [
         Finding(
             "unreadable file",
@@ -211,18 +210,18 @@ def _unreadable(received: Dataset, used: Dataset) -> list[Finding]:
             {"reason": entry.reason},
         )
         for entry in used.ledger
-        if entry not in known
+        if entry.unreadable
     ]
-    if known:
-        paths = tuple(entry.path for entry in received.ledger)
-        files = "1 file is" if len(paths) == 1 else f"{len(paths)} files are"
+    left = [entry for entry in used.ledger if not entry.unreadable]
+    if left:
+        files = "1 file is" if len(left) == 1 else f"{len(left)} files are"
         told.append(
             Finding(
                 "file not used",
                 "note",
-                f"{files} not used, first {paths[0]} ({received.ledger[0].reason})",
-                paths,
-                {"reasons": {entry.path: entry.reason for entry in received.ledger}},
+                f"{files} not used, first {left[0].path} ({left[0].reason})",
+                tuple(entry.path for entry in left),
+                {"reasons": {entry.path: entry.reason for entry in left}},
             )
         )
     return told

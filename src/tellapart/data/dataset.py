@@ -132,9 +132,9 @@ class Dataset:
         """Return the samples whose `split` is ``"train"``, ``"val"`` or ``"test"``."""
         return self.subset(i for i, sample in enumerate(self.samples) if sample.split == split)
 
-    def without(self, bad: Mapping[str, str]) -> "Dataset":
-        """Move samples (by id, with the reason) into the ledger."""
-        moved = tuple(Skipped(sample.id, bad[sample.id]) for sample in self.samples if sample.id in bad)
+    def without(self, bad: Mapping[str, str], *, unreadable: bool = False) -> "Dataset":
+        """Move samples (by id, with the reason) into the ledger, as what cannot be read if that is so."""
+        moved = tuple(Skipped(s.id, bad[s.id], unreadable) for s in self.samples if s.id in bad)
         kept = tuple(sample for sample in self.samples if sample.id not in bad)
         return replace(self, samples=kept, ledger=self.ledger + moved)
 

@@ -45,7 +45,7 @@ def scan_folder(root: Path) -> Scan:
     folders = [entry.name for entry in _visible(root) if _is_folder(entry)]
     has_splits = _are_split_folders(root, folders)
     samples: list[Sample] = []
-    skipped = [Skipped(_portable(entry.name), "not in a class folder") for entry in _stray_images(root)]
+    skipped = list(_strays(root, ""))
     for folder in folders:
         if not has_splits:
             _scan_class(root, folder, None, samples, skipped)
@@ -53,8 +53,7 @@ def scan_folder(root: Path) -> Scan:
         for entry in _visible(root / folder):
             if _is_folder(entry):
                 _scan_class(root, f"{folder}/{entry.name}", SPLIT_FOLDERS[folder.lower()], samples, skipped)
-            elif _suffix(entry.name) in ACCEPTED_SUFFIXES:
-                skipped.append(Skipped(_portable(f"{folder}/{entry.name}"), "not in a class folder"))
+        skipped += _strays(root / folder, f"{folder}/")
     if not samples:
         raise EmptyDataset(_nothing_found(root, folders, skipped))
     return Scan(tuple(_in_order(samples)), tuple(sorted(skipped, key=lambda s: s.path)))
@@ -75,17 +74,19 @@ def _scan_class(
 ) -> None:
     label = _portable(folder.rsplit("/", 1)[-1])
     found = False
-    for relative, reason in _walk(root, folder, (_identity(root),)):
+    for relative, left_out in _walk(root, folder, (_identity(root),)):
         found = True
-        if reason is None:
+        if left_out is None:
             samples.append(Sample(_portable(relative), root / relative, label, split))
         else:
-            skipped.append(Skipped(_portable(relative), reason))
+            skipped.append(left_out)
     if not found:
         skipped.append(Skipped(_portable(folder) + "/", "empty folder"))
 
 
-def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, str | None]]:
+def _walk(
+    root: Path, folder: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, Skipped | None]]:
     """Yield (relative path, None or why it is not taken) for every visible file below `folder`."""
     place = root / folder
     try:
@@ -94,16 +95,15 @@ def _walk(root: Path, folder: str, above: tuple[tuple[int, int], ...]) -> Iterat
             return
         entries = list(_visible(place))
     except OSError as exc:
-        yield folder + "/", (exc.strerror or type(exc).__name__).lower()
+        reason = (exc.strerror or type(exc).__name__).lower()
+        yield folder + "/", Skipped(_portable(folder) + "/", reason, unreadable=True)
         return
     for entry in entries:
         relative = f"{folder}/{entry.name}" if folder else entry.name
         if _is_folder(entry):
             yield from _walk(root, relative, (*above, here))
-        elif _suffix(entry.name) not in ACCEPTED_SUFFIXES:
-            yield relative, f"not an image: the name ends in {_suffix(entry.name) or 'no suffix'}"
         else:
-            yield relative, None if _is_file(entry) else _why_not_a_file(entry)
+            yield relative, _why_not(entry, _portable(relative))
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -118,19 +118,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
-def _why_not_a_file(entry: os.DirEntry[str]) -> str:
+def _why_not(entry: os.DirEntry[str], name: str) -> Skipped | None:
+    """Return why what is no folder is not taken; None for a file that is named like an image."""
     try:
         mode = entry.stat().st_mode
     except OSError:
-        return "broken link: no such file"
-    return f"not a regular file (mode {stat.filemode(mode)})"
+        return Skipped(name, "broken link: no such file", unreadable=True)
+    suffix = _suffix(entry.name)
+    if suffix not in ACCEPTED_SUFFIXES:
+        return Skipped(name, f"not an image: the name ends in {suffix or 'no suffix'}")
+    if not stat.S_ISREG(mode):
+        return Skipped(name, f"not a regular file (mode {stat.filemode(mode)})", unreadable=True)
+    return None
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -140,8 +139,16 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _stray_images(root: Path) -> list[os.DirEntry[str]]:
-    return [e for e in _visible(root) if not _is_folder(e) and _suffix(e.name) in ACCEPTED_SUFFIXES]
+def _strays(place: Path, prefix: str) -> Iterator[Skipped]:
+    """Yield the images, and the links that lead nowhere, that lie beside class folders."""
+    for entry in _visible(place):
+        if not _is_folder(entry):
+            name = _portable(prefix + entry.name)
+            left_out = _why_not(entry, name)
+            if left_out is None:
+                yield Skipped(name, "not in a class folder")
+            elif left_out.unreadable:
+                yield left_out
 
 
 def _suffix(name: str) -> str:
@@ -181,5 +188,5 @@ def _nothing_found(root: Path, folders: list[str], skipped: list[Skipped]) -> st
 
 def images_below(folder: Path) -> list[Path]:
     """Return every file below `folder` that is named like an image, in portable order."""
-    found = [relative for relative, reason in _walk(folder, "", ()) if reason is None]
+    found = [relative for relative, left_out in _walk(folder, "", ()) if left_out is None]
     return [folder / relative for relative in sorted(found, key=_portable)]

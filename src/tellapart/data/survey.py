@@ -115,8 +115,9 @@ def survey(
     surveyor.keep(rows[stored:])
     hashed = replace(dataset, samples=tuple(replace(row.sample, sha256=row.sha256) for row in rows))
     readable = [row for row in rows if row.reason is None]
+    bad = {row.sample.id: row.reason for row in rows if row.reason is not None}
     return Survey(
-        hashed.without({row.sample.id: row.reason for row in rows if row.reason is not None}),
+        hashed.without(bad, unreadable=True),
         {one.cache: tuple(row.values[one.cache] for row in readable) for one in readings},
         None if network is None else _stack([row.values[network.cache] for row in readable], _FEATURE),
         sum(bool(row.fresh) for row in rows),
