@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from desks import ask, desk_on
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
+from tellapart.data.reader import hash_file
 from tellapart.errors import ConfigError, LabelConflict, ReadOnly
+from tellapart.studio import digests
 from tellapart.studio.answers import answered
 
 N = 8
@@ -57,6 +60,20 @@ def test_many_images_are_one_batch_and_those_that_are_so_already_make_no_event(d
     ]
     nothing = ask(desk, "write", items=[4], field="label", seen=["dog"], new="dog")
     assert nothing["batch"] is None
+
+
+def test_files_of_a_bulk_change_are_read_once_and_not_again_by_the_next_studio(
+    tmp_path, fresh_cache, monkeypatch
+):
+    data = write_class_folders(tmp_path / "photos", {"cat": 12, "dog": 1})
+    read, an_hour_later = [], time.time() + 3600
+    monkeypatch.setattr(digests.time, "time", lambda: an_hour_later)  # or the files would be too new to trust
+    monkeypatch.setattr(digests, "hash_file", lambda sample: read.append(sample.id) or hash_file(sample))
+    values = {"items": list(range(12)), "field": "label", "seen": ["cat"] * 12, "new": "dog"}
+    ask(desk_on(data), "write", **values)
+    assert len(read) == 12
+    assert desk_on(data).catalog.counts() == {"cat": 0, "dog": 13}
+    assert len(read) == 12
 
 
 def test_marks_hold_and_are_taken_off(desk, data):
