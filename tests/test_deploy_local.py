@@ -20,7 +20,7 @@ import tellapart as ta
 from graphs import write_version
 from processes import eventually, load
 from tellapart.bundle import Bundle
-from tellapart.deploy import local
+from tellapart.deploy import local, logfile
 from tellapart.deploy.state import Registry
 from tellapart.errors import BundleError, DeploymentError
 
@@ -93,6 +93,21 @@ def test_one_whose_maker_is_killed_while_it_starts_is_found(trained):
     process = psutil.Process(orphan.record.pid)
     orphan.delete()
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_one_whose_maker_is_killed_before_it_knows_the_process_is_found_too(trained, photos):
+    code = "import os, sys, tellapart as ta; from tellapart.deploy import local; "
+    code += "start = local._start; local._start = lambda record: (start(record), os._exit(9)); "
+    code += "ta.deploy(sys.argv[1], 'orphan', auth=False, drain_s=0)"
+    maker = subprocess.run([sys.executable, "-c", code, str(trained.folder)], check=False, timeout=60)
+    assert maker.returncode == 9
+    orphan = ta.Deployment.find("orphan")
+    assert orphan.record.pid is None
+    eventually(lambda: orphan.status().state == "ready")
+    assert orphan.score(photos / "benign" / "000.png").label == "benign"
+    record = orphan.record
+    orphan.delete()
+    assert local.is_free(record.host, record.port)
 
 
 def test_what_is_given_is_copied(trained, tmp_path, photos):
@@ -254,14 +269,18 @@ def test_one_that_does_not_end_is_killed(lesions, monkeypatch):
     assert not any(p.is_running() and p.status() != "zombie" for p in [process, *workers])
 
 
-def test_a_log_that_is_too_long_is_set_aside(lesions, monkeypatch):
-    monkeypatch.setattr(local, "MAX_LOG_BYTES", 10)
-    assert json.loads(lesions.logs(1)[0])["event"]
-    [worker] = workers_of(lesions)
-    os.kill(lesions.record.pid, signal.SIGKILL)
-    worker.wait(timeout=20)
-    lesions.start()
-    assert (lesions.record.folder / "service.log.1").stat().st_size > 10
+def test_a_log_stays_short_while_the_service_writes_to_it(lesions, photos):
+    log = lesions.record.log_file
+    with log.open("a") as file:
+        file.writelines(f"{number:09d}\n" for number in range(logfile.MAX_BYTES // 10))
+    eventually(lambda: log.stat().st_size < 1000)
+    assert log.with_name("service.log.1").stat().st_size > logfile.MAX_BYTES
+    lesions.score(photos / "benign" / "000.png")
+    eventually(lambda: log.stat().st_size > 0)
+    assert log.read_bytes()[:1] == b"{"  # nobody goes on writing where the old end was
+    before, *_, last = lesions.logs(5)
+    assert json.loads(last)["event"] == "request"
+    assert before.isdigit() or json.loads(before)["event"]
 
 
 def test_the_key_of_whoever_starts_it_is_not_in_its_environment(trained, monkeypatch):

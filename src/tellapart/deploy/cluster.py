@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.bundle import CARD_FILE, MODEL_FILE
+from tellapart.data.addresses import is_loopback
 from tellapart.deploy import head
 from tellapart.deploy.connection import connected, shortened
+from tellapart.deploy.counts import VARIABLE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import service_settings
 from tellapart.errors import DeploymentError, TellapartError
-from tellapart.serving.settings import is_loopback
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -190,7 +191,7 @@ def _application(serve: "ModuleType", record: Record) -> Any:
         health_check_period_s=2,
         ray_actor_options={
             "num_cpus": _cpus(record),
-            "runtime_env": {"env_vars": {"PROMETHEUS_MULTIPROC_DIR": str(counts)}},
+            "runtime_env": {"env_vars": {VARIABLE: str(counts)}},
         },
     )
     # Ray gives every application that is sent a new version, and would restart all replicas for a new key.

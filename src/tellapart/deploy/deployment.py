@@ -8,7 +8,6 @@
 
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from tellapart.deploy.figures import Figures, fetch_figures
+from tellapart.deploy.logfile import last_lines
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, check, target_of
 from tellapart.deploy.versions import Versions, usable, version_of
@@ -184,12 +184,7 @@ class Deployment:
             If they lie on the nodes of a cluster that is not ours.
         """
         record = self.record
-        log = target_of(record.target).log_file(record)
-        try:
-            with log.open(encoding="utf-8", errors="replace") as lines:
-                return [line.rstrip("\n") for line in deque(lines, maxlen=n)]
-        except FileNotFoundError:
-            return []
+        return last_lines(target_of(record.target).log_file(record), n)
 
     def figures(self) -> Figures:
         """Return what it has answered since its start, and how far its images drift.

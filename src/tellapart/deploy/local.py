@@ -18,7 +18,7 @@ from typing import Any
 
 from tellapart.data.files import write_atomically
 from tellapart.deploy.readiness import ask_ready
-from tellapart.deploy.service import SETTINGS_FILE, STATE_FILE
+from tellapart.deploy.service import PROCESS_FILE, SETTINGS_FILE, STATE_FILE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
 from tellapart.errors import DeploymentError, PortTaken
@@ -45,12 +45,14 @@ def create(record: Record) -> Record:
             "end that one, or name another port with --port"
         )
     _write_settings(record)
-    _state_file(record).unlink(missing_ok=True)
+    for stale in (STATE_FILE, PROCESS_FILE):
+        (record.folder / stale).unlink(missing_ok=True)
+    # From here on the service's own file says which process it is: we may be killed before we write it down.
+    record = Registry().save(replace(record, pid=None, started=None))
     child = _start(record)
     try:
         process = Process.of(child.pid)
         if process is not None:
-            # Written down at once: if we are killed while it starts, it can be found, and ended.
             record = Registry().save(replace(record, pid=process.pid, started=process.started))
         _wait_for(record, lambda: child.poll() is None, START_LIMIT_S)
     except BaseException as exc:
@@ -217,9 +219,12 @@ def _read_state(record: Record) -> dict[str, Any] | None:
 
 def _process(record: Record) -> Process | None:
     _collect()
-    if record.pid is None or record.started is None:
+    if record.pid is not None and record.started is not None:
+        return Process(record.pid, record.started)
+    try:
+        return Process(**json.loads((record.folder / PROCESS_FILE).read_bytes()))
+    except FileNotFoundError:
         return None
-    return Process(record.pid, record.started)
 
 
 def _last_words(record: Record) -> str:

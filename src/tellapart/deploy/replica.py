@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tellapart.data.files import write_atomically
+from tellapart.deploy.counts import VARIABLE, Counts
+from tellapart.deploy.logfile import trim
 from tellapart.serving import logs
 from tellapart.serving.settings import Settings
 
@@ -39,7 +41,8 @@ class Replica:
     def __init__(
         self, files: Mapping[str, bytes], settings: str, prefix: str, log: str | None = None
     ) -> None:
-        logs.configure(None if log is None else Path(log).open("a", encoding="utf-8"))  # noqa: SIM115
+        self._log = None if log is None else Path(log)
+        logs.configure(None if self._log is None else self._log.open("a", encoding="utf-8"))
         self._folder = tempfile.TemporaryDirectory(prefix="tellapart-replica-")
         folder, told = Path(self._folder.name), Settings.from_json(settings)
         name = told.default_model
@@ -56,13 +59,20 @@ class Replica:
             keys_file=None if told.keys_file is None else self._keys_file,
         )
         self._prefix = prefix
-        # Metrics of the replicas of one node are counted together; their folder is named by the deployer.
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)
+        self._counts = Counts(Path(os.environ[VARIABLE])) if VARIABLE in os.environ else None
 
     def __del__(self) -> None:
         """Remove the model; Ray calls this when a replica ends in good order, and then ends its process."""
         self._folder.cleanup()
+        if self._counts is not None:
+            self._counts.leave()
+
+    def check_health(self) -> None:
+        """Look after what replicas share; Ray calls this every few seconds, and itself sees who is dead."""
+        if self._log is not None:
+            trim(self._log)
+        if self._counts is not None:
+            self._counts.bury()
 
     def reconfigure(self, told: Mapping[str, str]) -> None:
         """Take over keys that changed; Ray calls this at the start too, without a restart."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from platformdirs import user_data_path
 
+from tellapart.deploy import logfile
 from tellapart.errors import ConfigError, DeploymentError
 from tellapart.serving.settings import http_url
 
@@ -98,7 +99,7 @@ class Record:
     @property
     def log_file(self) -> Path:
         """What its processes print."""
-        return self.folder / "service.log"
+        return self.folder / logfile.NAME
 
 
 def data_folder() -> Path:
