@@ -141,6 +141,35 @@ def test_long_lists_keep_their_order_and_tell_their_progress(client, trained, fi
     assert (bar.total, bar.done) == (len(many), len(many))
 
 
+def test_a_bar_is_drawn_on_request_and_only_on_a_terminal(service, files):
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tellapart as ta\n"
+        "with ta.Client(sys.argv[1]) as client: client.predict(sys.argv[3:], progress=sys.argv[2] == 'shown')"
+    )
+
+    def on_terminal(shown: str) -> str:
+        mine, theirs = pty.openpty()
+        command = [sys.executable, "-c", code, service, shown, *map(str, files[:6])]
+        done = subprocess.run(command, stderr=theirs, stdout=subprocess.PIPE, text=True, timeout=60)
+        os.close(theirs)
+        assert (done.returncode, done.stdout) == (0, "")
+        os.set_blocking(mine, False)
+        try:
+            return os.read(mine, 100_000).decode()
+        except (BlockingIOError, OSError):  # nothing was written; the terminal has closed
+            return ""
+        finally:
+            os.close(mine)
+
+    assert "6/6" in on_terminal("shown")
+    assert on_terminal("hidden") == ""
+
+
 def test_a_bad_image_leaves_the_others_alone(client, files, photos):
     given = [files[0], photos / "benign" / "broken.jpg", "missing.png", b"nothing", solid(), files[1]]
     given[4] = np.asarray(given[4])

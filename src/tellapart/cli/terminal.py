@@ -1,18 +1,16 @@
-"""What the terminal shows: progress bars, notes, and one red line for a problem."""
+"""What the terminal shows: results, notes, and one red line for a problem."""
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tellapart.bars import Bars as Bars  # commands know it by this module
+from tellapart.bars import stderr
 from tellapart.progress import VARIABLE, Progress, ProgressFile
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tellapart.records import Skipped
 
 MOST_SKIPPED = 10
@@ -24,49 +22,8 @@ def tell(text: str) -> None:
     print(text, flush=True)
 
 
-@cache
-def _err() -> "Console":
-    # rich takes a good part of a second to import, which `--help` need not wait for.
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
 def _warn(text: str, style: str = "") -> None:
-    _err().print(text, style=style, markup=False)
-
-
-class Bars:
-    """Progress on standard error: bars with rate and time left, or plain lines where it is no terminal."""
-
-    @contextmanager
-    def track(self, description: str, total: int, unit: str = "image") -> Iterator[Callable[[int], None]]:
-        """See `tellapart.progress.Progress.track`."""
-        if total == 0:
-            yield lambda n: None
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=_err(), transient=not _err().is_terminal) as bars:
-            task = bars.add_task(f"{description:<22}", total=total, rate="")
-
-            def advance(n: int) -> None:
-                bars.advance(task, n)
-                speed = bars.tasks[0].speed
-                bars.update(task, rate=f"{speed:.1f} {unit}s/s" if speed else "")
-
-            yield advance
-
-    def say(self, message: str) -> None:
-        """See `tellapart.progress.Progress.say`."""
-        _warn(message)
+    stderr().print(text, style=style, markup=False)
 
 
 def shown_progress() -> Progress:

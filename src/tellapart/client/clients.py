@@ -7,11 +7,12 @@ from typing import Any, Self, overload
 
 import httpx2
 
+from tellapart.bars import chosen
 from tellapart.client.answers import Health, Prediction
 from tellapart.client.connection import Connection, is_too_much, only, params, reason
 from tellapart.client.images import Image, Source, batches, sources
 from tellapart.data.reader import in_parallel
-from tellapart.progress import SILENT, Progress
+from tellapart.progress import Progress
 
 
 class Client(Connection[httpx2.Client]):
@@ -34,7 +35,7 @@ class Client(Connection[httpx2.Client]):
         threshold: float | None = ...,
         *,
         model: str | None = ...,
-        progress: Progress = ...,
+        progress: Progress | bool = ...,
     ) -> Prediction: ...
     @overload
     def predict(
@@ -44,7 +45,7 @@ class Client(Connection[httpx2.Client]):
         threshold: float | None = ...,
         *,
         model: str | None = ...,
-        progress: Progress = ...,
+        progress: Progress | bool = ...,
     ) -> list[Prediction]: ...
     def predict(
         self,
@@ -53,7 +54,7 @@ class Client(Connection[httpx2.Client]):
         threshold: float | None = None,
         *,
         model: str | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = False,
     ) -> Prediction | list[Prediction]:
         """Ask for the class of one image, or of each of several.
 
@@ -69,7 +70,8 @@ class Client(Connection[httpx2.Client]):
         model
             Which of the service's models, where it has several.
         progress
-            What is told how far it is.
+            True draws a bar on standard error, where that is a terminal; anything with `track` is told how
+            far it is.
 
         Returns
         -------
@@ -84,7 +86,7 @@ class Client(Connection[httpx2.Client]):
         given, is_one = sources(images)
         query = params(top_k, threshold, model)
         found: list[Prediction] = []
-        with progress.track("scoring", len(given)) as advance:
+        with chosen(progress).track("scoring", len(given)) as advance:
             requests = batches(given, self.max_images)
             for part in in_parallel(lambda batch: self._score(batch, query), requests, workers=self.at_once):
                 found += part
@@ -159,7 +161,7 @@ class AsyncClient(Connection[httpx2.AsyncClient]):
         threshold: float | None = ...,
         *,
         model: str | None = ...,
-        progress: Progress = ...,
+        progress: Progress | bool = ...,
     ) -> Prediction: ...
     @overload
     async def predict(
@@ -169,7 +171,7 @@ class AsyncClient(Connection[httpx2.AsyncClient]):
         threshold: float | None = ...,
         *,
         model: str | None = ...,
-        progress: Progress = ...,
+        progress: Progress | bool = ...,
     ) -> list[Prediction]: ...
     async def predict(
         self,
@@ -178,13 +180,13 @@ class AsyncClient(Connection[httpx2.AsyncClient]):
         threshold: float | None = None,
         *,
         model: str | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = False,
     ) -> Prediction | list[Prediction]:
         """See `Client.predict`."""
         given, is_one = sources(images)
         query = params(top_k, threshold, model)
         found: dict[int, list[Prediction]] = {}
-        with progress.track("scoring", len(given)) as advance:
+        with chosen(progress).track("scoring", len(given)) as advance:
             # Every worker takes the next batch when it is done with one.
             requests = enumerate(batches(given, self.max_images))
 
