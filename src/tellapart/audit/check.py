@@ -9,16 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.audit import balance, copies, labels, neighbours, privacy, quality, shortcuts
-from tellapart.audit.findings import Finding, Severity
+from tellapart.audit import balance, copies, labels, outliers, privacy, quality, shortcuts
+from tellapart.audit.findings import SEVERITIES, Finding, Severity, by_kind, gravest_first
 from tellapart.audit.inspection import Inspection, inspect
 from tellapart.audit.neighbours import Neighbours
 from tellapart.data import duplicates
 from tellapart.data.dataset import Dataset
 from tellapart.data.embedding import Network
 from tellapart.progress import SILENT, Progress
-
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 JSON_VERSION = 1
 
@@ -72,10 +70,7 @@ class Audit:
 
     def by_kind(self) -> dict[str, list[Finding]]:
         """Return the findings of each kind, the kinds with the gravest first."""
-        kinds: dict[str, list[Finding]] = defaultdict(list)
-        for finding in self.findings:
-            kinds[finding.kind].append(finding)
-        return dict(kinds)
+        return by_kind(self.findings)
 
     def of_kind(self, kind: str) -> list[Finding]:
         """Return the findings of one kind, such as ``"suspected label"``, or none."""
@@ -132,8 +127,7 @@ def check(
         found += _of_images(inspection, evidence, left_out)
     if evidence is None:
         left_out.append(f"{WITHOUT_NETWORK}: {why_none or 'they need the features of a network'}")
-    found.sort(key=_gravity)
-    return Audit(used, tuple(found), tuple(left_out))
+    return Audit(used, tuple(gravest_first(found)), tuple(left_out))
 
 
 def _of_images(inspection: Inspection, evidence: Evidence | None, left_out: list[str]) -> Iterable[Finding]:
@@ -143,7 +137,7 @@ def _of_images(inspection: Inspection, evidence: Evidence | None, left_out: list
     yield from copies.findings(used, near)
     if evidence is not None and features is not None:
         yield from _of_labels(used, features, ties, evidence, left_out)
-        yield from neighbours.findings(used, Neighbours(features))
+        yield from outliers.findings(used, Neighbours(features))
     yield from of_pictures(inspection, ties)
 
 
@@ -159,11 +153,7 @@ def of_pictures(inspection: Inspection, ties: Sequence[int]) -> list[Finding]:
         *shortcuts.findings(used, looks, ties),
         *balance.findings(used),
     ]
-    return sorted(found, key=_gravity)
-
-
-def _gravity(finding: Finding) -> int:
-    return SEVERITIES.index(finding.severity)
+    return gravest_first(found)
 
 
 def _of_labels(

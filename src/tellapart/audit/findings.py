@@ -1,6 +1,7 @@
 """A finding: what was noticed about a set of images, and what to do about it."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,3 +33,19 @@ class Finding:
     message: str
     sample_ids: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return errors, then warnings, then notes, otherwise in their order."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Return the findings of each kind, the kinds with the gravest first."""
+    kinds: dict[str, list[Finding]] = defaultdict(list)
+    for finding in gravest_first(findings):
+        kinds[finding.kind].append(finding)
+    return dict(kinds)

@@ -1,32 +1,7 @@
-"""Which images are like which, by the features of a network; and images that are like none."""
+"""Which images are like which, by the features of a network."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tellapart.audit.findings import Finding
-from tellapart.data.dataset import Dataset
-
-MAX_REFERENCE = 2000
-"""Images that outliers are measured against, so that the work grows with n and not with its square."""
-
-N_NEAREST = 10
-"""The neighbour whose distance counts: up to nine foreign pictures that are alike still stand out."""
-
-OUTLIER_DEVIATIONS = 4.5
-"""Robust standard deviations above the median log distance from which an image is an outlier.
-
-Of `ham10000` (5,984 skin lesions) and `recycling` (63 photographs of tableware) no image reaches 4.4. Five
-photographs of tableware among all lesions, or three among 300, reach 5.0 and more; one lesion among the
-tableware 4.7.
-"""
-
-MIN_FOR_OUTLIERS = 30
-"""Images below which nothing is called an outlier: too few to know what is usual."""
-
-_QUERIES_AT_ONCE = 64
-
-_LEAST_DISTANCE = 1e-6
-"""Cosine distance below which images count as equal: what float32 can tell of features of this length."""
 
 Array32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -34,6 +9,9 @@ Indices = NDArray[np.int64]
 
 class Neighbours:
     """Images by the cosine similarity of their features.
+
+    For a few queries, or a few images to look at: every one is compared. Near-duplicates, which are looked
+    for among all, have an index (`tellapart.data.neighbours`).
 
     Parameters
     ----------
@@ -62,82 +40,19 @@ class Neighbours:
         positions, similarities
             Of shape (n_queries, k), the most similar first; similarities in [-1, 1].
         """
+        from sklearn.neighbors import NearestNeighbors
+
         among = np.arange(len(self.unit)) if among is None else among
         k = max(min(k, len(among) - 1), 0)
-        positions = np.empty((len(queries), k), dtype=np.int64)
-        similarities = np.empty((len(queries), k), dtype=np.float32)
-        reference = self.unit[among]
-        for start in range(0, len(queries), _QUERIES_AT_ONCE):
-            some = queries[start : start + _QUERIES_AT_ONCE]
-            similarity = self.unit[some] @ reference.T
-            similarity[some[:, None] == among] = -2.0
-            best = _greatest(similarity, k)
-            positions[start : start + len(some)] = among[best]
-            similarities[start : start + len(some)] = np.take_along_axis(similarity, best, axis=1)
-        return positions, similarities
-
-
-def outliers(neighbours: Neighbours, y: Indices, *, seed: int = 0) -> tuple[Indices, NDArray[np.float64]]:
-    """Find images that are like no others.
-
-    An image's distance is that to its tenth nearest among at most 2,000 images, each class having its share
-    (after Sugiyama and Borgwardt, "Rapid distance-based outlier detection via sampling", NIPS 2013). A class
-    most of whose images are so distant is a rare one rather than foreign, and none of it is named.
-
-    Returns
-    -------
-    found
-        int64 of shape (n_outliers,): positions, the most distant first.
-    deviations
-        float64 of the same shape: how far above the median, in robust standard deviations.
-    """
-    if len(y) < MIN_FOR_OUTLIERS:
-        return np.empty(0, np.int64), np.empty(0)
-    _, similarity = neighbours.nearest(np.arange(len(y)), N_NEAREST, _sample(y, MAX_REFERENCE, seed))
-    distance = np.log(np.maximum(1.0 - similarity[:, -1].astype(np.float64), _LEAST_DISTANCE))
-    median = np.median(distance)
-    deviation = (distance - median) / max(1.4826 * float(np.median(np.abs(distance - median))), 1e-3)
-    is_far = deviation > OUTLIER_DEVIATIONS
-    share = np.bincount(y, is_far) / np.maximum(np.bincount(y), 1)
-    found = np.flatnonzero(is_far & (share[y] <= 0.5))
-    found = found[np.argsort(-deviation[found], kind="stable")]
-    return found, deviation[found]
-
-
-def _greatest(values: Array32, k: int) -> Indices:
-    """Return the columns of the k greatest values of each row, the greatest first."""
-    if k < values.shape[1]:
-        best = np.argpartition(-values, k, axis=1)[:, :k]
-    else:
-        best = np.tile(np.arange(values.shape[1]), (len(values), 1))
-    order = np.argsort(-np.take_along_axis(values, best, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1)
-
-
-def _sample(y: Indices, most: int, seed: int) -> Indices:
-    """Choose at most so many positions, as many of a class as of any other where it has as many."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    rank = np.empty(len(y), dtype=np.int64)
-    for label in np.unique(y):
-        of_class = order[y[order] == label]
-        rank[of_class] = np.arange(len(of_class))
-    return np.sort(order[np.argsort(rank[order], kind="stable")][:most])
-
-
-def findings(dataset: Dataset, neighbours: Neighbours) -> list[Finding]:
-    """Say which images are outliers, the most distant first."""
-    found, deviations = outliers(neighbours, dataset.targets)
-    if not len(found):
-        return []
-    ids = tuple(dataset.samples[i].id for i in found)
-    images = "1 image is" if len(ids) == 1 else f"{len(ids)} images are"
-    return [
-        Finding(
-            "outlier",
-            "warning",
-            f"{images} like no other, first {ids[0]}: see whether such pictures belong here, and leave "
-            "them out if they do not",
-            ids,
-            {"deviations": [round(float(d), 1) for d in deviations]},
-        )
-    ]
+        if not (k and len(queries)):
+            return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        search = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(self.unit[among])
+        distances, found = search.kneighbors(self.unit[queries])
+        positions = among[found]
+        # One more was asked for, because a query may be among them; if it is not, the last is too many.
+        is_own = positions == queries[:, None]
+        is_own[~is_own.any(axis=1), -1] = True
+        positions, distances = (values[~is_own].reshape(-1, k) for values in (positions, distances))
+        squares = (self.unit**2).sum(axis=1)  # 1, and 0 for an image without features, which is like none
+        similarities = (squares[queries][:, None] + squares[positions] - distances**2) / 2
+        return positions, similarities.astype(np.float32)
