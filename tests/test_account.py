@@ -4,15 +4,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from made_up import made_up
 from pictures import solid, write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import NearPair
-from tellapart.records import Skipped
+from tellapart.records import Predictions, Skipped
 from tellapart.training import account
 from tellapart.training.config import TrainConfig
+from tellapart.training.features import Features
+from tellapart.training.fitted import Choices
 from tellapart.training.partition import FOLD, Partition, folds
 
 CONFIG = TrainConfig()
@@ -185,8 +188,8 @@ def test_the_record_of_a_run_is_json_with_everything_that_was_left_out(tmp_path,
 
 
 def test_the_check_of_the_images_is_in_the_report_of_a_run(photos, trained):
-    told = account.check_rows(trained.dataset)
     report = (trained.folder / "evaluation" / "report.html").read_text(encoding="utf-8")
+    told = account.check_rows(trained.dataset)
     for row in told:
         assert set(row) == {"severity", "kind", "message"}
         assert f"{row['severity']}, {row['kind']}:" in report
@@ -198,3 +201,54 @@ def test_a_black_picture_is_told(tmp_path):
     folder = write_class_folders(tmp_path / "data", {"a": 20, "b": 20})
     solid("black").save(folder / "a" / "black.png")
     assert "blank" in [row["kind"] for row in account.check_rows(Dataset.load(folder))]
+
+
+class Doubtful:
+    """What a run with features leaves: two colours, of which some were labelled wrongly or are foreign."""
+
+    history, details = (), {}
+
+    def __init__(self, dataset, seen):
+        rng = np.random.default_rng(0)
+        kind = np.array([sample.metadata["kind"] for sample in dataset.samples])
+        centre = {"a": (9, 1, 1), "b": (1, 9, 1), "foreign": (-9, -9, 9)}
+        rows = np.array([centre[k] for k in kind], np.float32) + rng.normal(0, 0.5, (len(kind), 3))
+        digests = [sample.sha256 for sample in dataset.samples]
+        self.features = Features(dict(zip(digests, rows.astype(np.float32), strict=True)), 0)
+        is_b = (kind[seen] != "a").astype(float) * 0.9 + 0.05
+        judged = dataset.subset(seen)
+        ids = tuple(sample.id for sample in judged.samples)
+        y_prob = np.stack([1 - is_b, is_b], axis=1)
+        predictions = Predictions(ids, judged.targets, y_prob, dataset.class_names)
+        self.choices = Choices(1.0, None, "out-of-fold", predictions)
+
+
+@pytest.fixture
+def doubted(tmp_path):
+    """Sixty pictures, twenty of which are held out; among each part are wrong labels."""
+    dataset = Dataset.load(write_class_folders(tmp_path / "data", {"a": 30, "b": 30})).with_hashes()
+    kinds = [sample.label for sample in dataset.samples]
+    for i in (0, 1, 2, 3, 4, 5, 6, 21, 22):
+        kinds[i] = "b"
+    kinds[40] = "foreign"
+    samples = [replace(s, metadata={"kind": k}) for s, k in zip(dataset.samples, kinds, strict=True)]
+    return replace(dataset, samples=tuple(samples), near=())
+
+
+def test_labels_of_training_images_are_doubted_and_outliers_named(doubted):
+    trained_on = [*range(20), *range(30, 50)]
+    rows = account.check_rows(doubted, Doubtful(doubted, trained_on))
+    suspects = [row["message"] for row in rows if row["kind"] == "suspected label"]
+    assert len(suspects) == account.MOST_ROWS + 1
+    assert suspects[-1] == "… and 2 more, which `tellapart check` lists"
+    assert all("is labelled a and looks like b" in message for message in suspects[:-1])
+    assert not any("a/021" in message or "a/022" in message for message in suspects)  # of the test set
+    assert [row["message"] for row in rows if row["kind"] == "outlier"][0].startswith(
+        "1 image is like no other"
+    )
+    severities = [row["severity"] for row in rows]
+    assert severities == sorted(severities, key=("error", "warning", "note").index)
+
+
+def test_without_features_labels_are_not_judged(doubted):
+    assert not {"suspected label", "outlier"} & {row["kind"] for row in account.check_rows(doubted)}

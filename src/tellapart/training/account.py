@@ -4,13 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tellapart.audit import labels, outliers
 from tellapart.audit.check import of_pictures
+from tellapart.audit.findings import Finding, by_kind
 from tellapart.audit.inspection import inspect
+from tellapart.audit.neighbours import Neighbours
 from tellapart.data.dataset import Dataset
 from tellapart.data.duplicates import clusters_by_id
 from tellapart.evaluation.subgroups import MOST_VALUES, banded
 from tellapart.progress import SILENT, Progress
 from tellapart.training.config import TrainConfig
+from tellapart.training.features import Features
+from tellapart.training.fitted import Choices, Fitted
 from tellapart.training.partition import FOLD, Partition, clusters_parted_blindly, kept_apart, leaks
 
 
@@ -108,13 +113,45 @@ def _near_findings(dataset: Dataset) -> list[str]:
     return said
 
 
-def check_rows(dataset: Dataset, progress: Progress = SILENT) -> list[dict[str, str]]:
-    """Return what a look at the used images found besides copies: severity, kind and message of each."""
+MOST_ROWS = 5
+"""Findings of one kind that the report tells; `tellapart check` has all."""
+
+
+def check_rows(
+    dataset: Dataset, fitted: Fitted | None = None, progress: Progress = SILENT
+) -> list[dict[str, str]]:
+    """Return what a look at the used images found besides copies: severity, kind and message of each.
+
+    Parameters
+    ----------
+    fitted
+        Its features, where it has some, tell outliers; and its probabilities out of sample, on which
+        temperature and threshold were chosen, tell suspected labels. The labels of held-out test images are
+        not looked at.
+    """
     inspection = inspect(dataset, progress=progress)
-    return [
-        {"severity": finding.severity, "kind": finding.kind, "message": finding.message}
-        for finding in of_pictures(inspection, inspection.dataset.tied())
-    ]
+    found = of_pictures(inspection, inspection.dataset.tied())
+    if fitted is not None and fitted.features is not None:
+        found += _of_features(dataset, fitted.features, fitted.choices)
+    rows = []
+    for kind, findings in by_kind(found).items():
+        severity = findings[0].severity
+        messages = [finding.message for finding in findings[:MOST_ROWS]]
+        if len(findings) > MOST_ROWS:
+            messages.append(f"… and {len(findings) - MOST_ROWS} more, which `tellapart check` lists")
+        rows += [{"severity": severity, "kind": kind, "message": message} for message in messages]
+    return rows
+
+
+def _of_features(dataset: Dataset, features: Features, choices: Choices) -> list[Finding]:
+    """Return outliers among all images, and what out-of-sample probabilities say of the labels of some."""
+    found = outliers.findings(dataset, Neighbours(features.of(dataset)))
+    if choices.seen is not None:
+        place = {sample_id: row for row, sample_id in enumerate(choices.seen.sample_ids)}
+        judged = dataset.subset(i for i, sample in enumerate(dataset.samples) if sample.id in place)
+        y_prob = choices.seen.y_prob[[place[sample.id] for sample in judged.samples]]
+        found += labels.findings(judged, y_prob, Neighbours(features.of(judged)))
+    return found
 
 
 def demographics(partitions: Sequence[Partition]) -> dict[str, dict[str, dict[str, int]]]:

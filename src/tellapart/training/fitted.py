@@ -13,6 +13,7 @@ from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.thresholds import choose_threshold
 from tellapart.records import Predictions, Threshold
 from tellapart.training.config import TrainConfig
+from tellapart.training.features import Features
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +47,11 @@ class Fitted(Protocol):
     choices: Choices
     history: Sequence[Mapping[str, Any]]
     details: Mapping[str, Any]
+
+    @property
+    def features(self) -> Features | None:
+        """Of all images by a frozen network; None where the whole network learned."""
+        ...
 
     def logits(self, dataset: Dataset) -> NDArray[np.float64]:
         """Return float64 of shape (n_samples, n_classes), before the temperature."""

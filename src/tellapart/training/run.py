@@ -164,7 +164,7 @@ def train(
         write_predictions(folder / VALIDATION_FILE, choices.seen, y_pred)
     if evaluation:
         facts = _facts(received, used, partitions, config, notes, details, outcome, bundle)
-        facts = replace(facts, check=account.check_rows(used, progress), checked=True)
+        facts = replace(facts, check=account.check_rows(used, outcome.fitted, progress), checked=True)
         rivals = baselines(mode, outcome.trials, config, resize, progress)
         facts = replace(facts, baselines=rivals)
         evaluation.save(folder / "evaluation", facts=facts, images=used.thumbnail)

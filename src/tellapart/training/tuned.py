@@ -97,6 +97,7 @@ class TunedFitted:
     resize: Resize
     history: Sequence[Mapping[str, Any]]
     details: Mapping[str, Any] = field(default_factory=dict)
+    features: None = None
 
     def logits(self, dataset: Dataset) -> NDArray[np.float64]:
         """See `Fitted.logits`."""
