@@ -8,7 +8,6 @@ import argparse
 import gzip
 import json
 import random
-import re
 import socket
 import struct
 import threading
@@ -18,36 +17,19 @@ from binascii import Error as BadBase64
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from isic_images import ATTRIBUTIONS, COLLECTIONS, BadQuery, StoredImage, find, make_images
-
-PASSING = ("429", "503", "reset", "short", "html", "slow", "corrupt")
-"""Faults that are over after one answer."""
-LASTING = ("403", "404")
-"""Faults that stay."""
+from isic_store import LASTING, PASSING, Answer, broken, etag, file_answer, path_of
 
 _PAGE = 100
 _OFTEN_S = 0.02
+_SILENCE_S = 60.0
 _SILENT_FACETS = {"isic_id", "public", "patient_id", "lesion_id", "pixels_x", "pixels_y"}
-_S3_ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>no</Message></Error>'
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A whole answer; `cut_at` sends only so many bytes of the body and breaks the connection."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = "application/json; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut_at: int | None = None
-    reset: bool = False
-    slowly: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +49,15 @@ class StandIn:
     images
         In the order in which they were added.
     faults
-        Path -> faults of its next answers, of `PASSING`, or one of `LASTING`.
+        Path -> faults of its next answers, of `PASSING` or `STALL`, or one of `LASTING`.
     asked
         Every request, oldest first.
     pause_s
         How long each file takes to begin.
     retry_after
         What a 429 asks for.
+    count_error
+        How many more images a count tells of than there are, if any: it comes from another index.
     """
 
     def __init__(self, images: Sequence[StoredImage]) -> None:
@@ -83,6 +67,7 @@ class StandIn:
         self.asked: list[Asked] = []
         self.pause_s = 0.0
         self.retry_after = "0"
+        self.count_error = 0
         self.url = ""
         self._found: dict[tuple[str, tuple[int, ...]], list[StoredImage]] = {}
         self._lock = threading.Lock()
@@ -120,62 +105,10 @@ class StandIn:
             fault = (planned[0] if planned[0] in LASTING else planned.popleft()) if planned else None
         if path.startswith("/store/"):
             time.sleep(self.pause_s)
-            right = _file(self.by_id, path, headers)
+            right = file_answer(self.by_id, path, headers)
         else:
             right = _api(self, path, {key: values[-1] for key, values in parse_qs(query).items()}, query)
-        return right if fault is None else _broken(fault, right, self.retry_after)
-
-
-def path_of(image: StoredImage) -> str:
-    """Where the store keeps an image's file."""
-    return f"/store/images/{image.isic_id}.{image.suffix}"
-
-
-def etag(image: StoredImage) -> str:
-    """The tag of an image's file: its MD5, or no checksum where the file was put together from parts."""
-    return f'"{image.md5[:-1]}-2"' if int(image.isic_id[-7:]) % 11 == 0 else f'"{image.md5}"'
-
-
-def _broken(fault: str, right: Answer, retry_after: str) -> Answer:
-    half = len(right.body) // 2
-    match fault:
-        case "429":
-            return Answer(b"slow down", 429, "text/plain", {"Retry-After": retry_after})
-        case "503":
-            return Answer(_S3_ERROR.format("SlowDown").encode(), 503, "application/xml")
-        case "403" | "404":
-            code = "AccessDenied" if fault == "403" else "NoSuchKey"
-            return Answer(_S3_ERROR.format(code).encode(), int(fault), "application/xml")
-        case "html":
-            return Answer(b"<html><body>Log in to this network</body></html>", 200, "text/html")
-        case "corrupt":
-            body = right.body[:half] + bytes(min(64, len(right.body) - half)) + right.body[half + 64 :]
-            return Answer(body, right.status, right.content_type, right.headers)
-    reset, slowly = fault == "reset", fault == "slow"
-    cut_at = None if slowly else half
-    return Answer(right.body, right.status, right.content_type, right.headers, cut_at, reset, slowly)
-
-
-def _file(images: Mapping[str, StoredImage], path: str, headers: Mapping[str, str]) -> Answer:
-    """Answer as S3 does, ranges included."""
-    match = re.fullmatch(r"/store/(images|thumbnails)/(ISIC_\d{7})(?:_thumbnail)?\.(jpg|png)", path)
-    image = images.get(match[2]) if match else None
-    if match is None or image is None or (match[1] == "images" and match[3] != image.suffix):
-        return Answer(_S3_ERROR.format("NoSuchKey").encode(), 404, "application/xml")
-    is_thumbnail = match[1] == "thumbnails"
-    body, tag = (image.thumbnail, f'"{image.isic_id}"') if is_thumbnail else (image.content, etag(image))
-    kind = "image/png" if match[3] == "png" else "image/jpeg"
-    content_type = "binary/octet-stream" if int(image.isic_id[-7:]) % 7 == 1 else kind
-    facts = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Disposition": "attachment"}
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
-    if wanted is None or headers.get("if-range", tag) != tag:
-        return Answer(body, 200, content_type, facts)
-    start, end = int(wanted[1]), min(int(wanted[2] or len(body)), len(body) - 1)
-    if start >= len(body):
-        facts["Content-Range"] = f"bytes */{len(body)}"
-        return Answer(_S3_ERROR.format("InvalidRange").encode(), 416, "application/xml", facts)
-    facts["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
-    return Answer(body[start : end + 1], 206, content_type, facts)
+        return right if fault is None else broken(fault, right, self.retry_after)
 
 
 def _api(archive: StandIn, path: str, params: Mapping[str, str], query: str) -> Answer:
@@ -262,10 +195,14 @@ def _page(
         following = _with_cursor(url, {key: value for key, value in cursor.items() if value})
     return {
         "results": [_image_out(archive, image) for image in page],
-        "count": len(found) if position is None else None,
+        "count": _count(archive, found) if position is None else None,
         "next": following,
         "previous": None,
     }
+
+
+def _count(archive: StandIn, found: Sequence[StoredImage]) -> int:
+    return max(0, len(found) + archive.count_error) if found else 0
 
 
 def _limit(text: str | None) -> int:
@@ -374,6 +311,9 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(_OFTEN_S)
             return
         self.wfile.write(body[: answer.cut_at])
+        if answer.stalls:
+            self.request.settimeout(_SILENCE_S)
+            self.request.recv(1)  # until the client has lost patience
         if answer.cut_at is not None:
             self.close_connection = True
         if answer.reset:

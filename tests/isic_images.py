@@ -2,8 +2,8 @@
 
 Made up, but with everything that is awkward about the real one: several photographs of a lesion and several
 lesions of a patient, images without either, without a diagnosis or with an indeterminate one, tiles of whole
-bodies, three licences, names that are not ASCII, numbers that are sent as text, and many images that were
-created in the same instant.
+bodies, three licences, names that are not ASCII, files that name somebody else than the API does, numbers
+that are sent as text, and many images that were created in the same instant.
 """
 
 import hashlib
@@ -85,12 +85,17 @@ class StoredImage:
         """Whether it is plainly benign or malignant."""
         return self.clinical.get("diagnosis_1") in (BENIGN, MALIGNANT)
 
+    @property
+    def credit(self) -> str:
+        """Whom the file names: the API gives one name to all images that came together."""
+        return f"{self.attribution}, {self.seed % 7}" if self.seed % 3 == 0 else self.attribution
+
     @cached_property
     def content(self) -> bytes:
         """The file as it is sent: a licence was written into JPEGs later, about 3 kB of it."""
         if self.suffix != "jpg":
             return self.ingested
-        note = f"{self.isic_id} {self.licence} {self.attribution}".encode().ljust(3059)
+        note = f"{self.isic_id} {self.licence} {self.credit}".encode().ljust(3059)
         return self.ingested[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + self.ingested[2:]
 
     @cached_property

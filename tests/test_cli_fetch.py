@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from isic_archive import PASSING, path_of, serving
+from isic_archive import serving
 from isic_images import find, make_images
+from isic_store import PASSING, path_of
 from tellapart.cli.app import run
 from tellapart.cli.fetch import _bytes
 
@@ -123,6 +125,24 @@ def test_the_same_command_anywhere_gives_the_same_images(fetch, tmp_path):
     first, again, other = ({row["path"] for row in rows_of(tmp_path / name)} for name in "abc")
     assert first == again
     assert first != other
+
+
+def test_the_classes_that_the_documentation_names_are_found(fetch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    (classes,) = re.findall(r"`--classes '([^`]+)'`", page)
+    assert fetch("--classes", classes, "--dry-run") == 0
+    _header, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(classes.split(","))
+
+
+@pytest.mark.parametrize("error", [-3, 50])
+def test_as_many_images_come_as_there_are_whatever_was_counted(fetch, archive, capsys, error):
+    there = len(archive.find(f'diagnosis_3:"Melanoma, NOS" {FILTER}'))
+    archive.count_error = error
+    assert fetch("--per-class", there, "--classes", "Melanoma, NOS") == 0
+    assert f"Melanoma, NOS: {there} images" in capsys.readouterr().out
+    assert fetch("--per-class", there + 1, "--classes", "Melanoma, NOS") == 1
+    assert f"came up short: {there} of {there + 1} images" in capsys.readouterr().err
 
 
 def test_options_reach_the_archive(fetch, images, tmp_path):

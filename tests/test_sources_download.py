@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image_host import ImageHost, after, answers, breaks_off, hosting
+from isic_archive import serving
+from isic_images import make_images
+from isic_store import LASTING, PASSING, STALL, path_of
 from pictures import class_picture, encode
 from tellapart.errors import DataError
 from tellapart.sources import download, transfer
@@ -266,6 +269,20 @@ def test_wherever_a_transfer_breaks_off_the_bytes_are_right(tmp_path_factory, pl
         out = tmp_path_factory.mktemp("out") / "out"
         assert fetch(host, out, 1, offered(host, 1), attempts=9).here == 1
         assert files(out) == {"000.png": PICTURES[0]}
+
+
+def test_through_faults_of_every_kind_every_hash_is_right(out):
+    images = [image for image in make_images(300) if image.public]
+    with serving(images) as archive:
+        archive.sprinkle((*PASSING, STALL, *LASTING), share=0.3)
+        archive.retry_after = "1"
+        gone = {path for path, planned in archive.faults.items() if planned[0] in LASTING}
+        candidates = (Candidate(i.isic_id, f"{archive.url}{path_of(i)}", "ant") for i in images)
+        fetched = fetch(archive, out, len(images), candidates, timeout_s=0.5, connections=16)
+    assert set(fetched.refused) == {Path(path).stem for path in gone}
+    assert files(out) == {f"{i.isic_id}.{i.suffix}": i.content for i in images if path_of(i) not in gone} | {
+        name: b"" for name in files(out) if name.startswith(".")
+    }
 
 
 # ------------------------------------------------------------------- what can never be had

@@ -289,6 +289,15 @@ def of_canned(*answers, plan=None):
     )
 
 
+@pytest.mark.parametrize("error", [-300, 5000])
+def test_a_count_that_is_off_leaves_no_image_out(archive, stand_in, error):
+    found = find(stand_in.images, f"diagnosis_1:Benign {DERMOSCOPIC}")
+    stand_in.count_error = error
+    offered = ids(archive.candidates(Plan(), BENIGN))
+    stand_in.count_error = 0
+    assert sorted(offered) == sorted(image.isic_id for image in found)
+
+
 def test_what_is_not_known_stays_empty():
     (candidate,) = of_canned(page(image(attribution=None) | {"attribution": None}))
     assert (candidate.group, candidate.attribution, candidate.metadata["age"]) == (None, "", "")
