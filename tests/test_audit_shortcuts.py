@@ -86,6 +86,27 @@ def test_a_planted_shortcut_is_found_and_nothing_else(name):
     assert finding.message.startswith(f"{name} alone tells the classes apart: balanced accuracy ")
 
 
+def with_column(dataset: Dataset, values: list[str]) -> Dataset:
+    samples = [
+        replace(sample, metadata={"hospital": value})
+        for sample, value in zip(dataset.samples, values, strict=True)
+    ]
+    return replace(dataset, samples=tuple(samples))
+
+
+def test_a_metadata_column_that_predicts_the_label_is_told():
+    dataset, looks = ordinary()
+    rng = np.random.default_rng(0)
+    of_class = {"class0": ["Graz", "Oslo"], "class1": ["Rome", "Wien"]}
+    sure = with_column(dataset, [str(rng.choice(of_class[s.label])) for s in dataset.samples])
+    (found,) = findings(sure, looks, alone(dataset))
+    assert (found.kind, found.severity) == ("shortcut", "note")
+    assert found.message.startswith("the manifest's column hospital alone tells the classes apart")
+    assert found.details["balanced_accuracy"]["value"] == 1
+    mixed = with_column(dataset, [str(rng.choice(["Graz", "Rome"])) for _ in dataset.samples])
+    assert findings(mixed, looks, alone(dataset)) == []
+
+
 def test_half_of_one_class_of_four_in_another_format_is_enough():
     dataset, looks = ordinary(240, 4)
     odd = [

@@ -43,7 +43,7 @@ def counts(dataset: Dataset) -> dict[str, Any]:
         "groups": _independent(dataset) if dataset.groups is not None else None,
         "subgroups": {
             column: {value: dict(_of_classes(dataset, values, value)) for value in _distinct(values)}
-            for column, values in _subgroups(dataset)
+            for column, values in subgroups(dataset)
         },
     }
 
@@ -54,7 +54,7 @@ def findings(dataset: Dataset) -> list[Finding]:
     A group (patient, lesion) counts as one image here, however many it has.
     """
     found = [*_classes(dataset), *_large_groups(dataset)]
-    for column, values in _subgroups(dataset):
+    for column, values in subgroups(dataset):
         found += _small_subgroups(dataset, column, values)
         found += _one_sided_subgroups(dataset, column, values)
     return found
@@ -115,7 +115,7 @@ _NO_SUBGROUP = re.compile(r"diagnosis_\d|fetched_at")
 """Columns of a fetched manifest that say the label once more, or when a file came."""
 
 
-def _subgroups(dataset: Dataset) -> Iterator[tuple[str, list[str]]]:
+def subgroups(dataset: Dataset) -> Iterator[tuple[str, list[str]]]:
     """Yield each metadata column that makes subgroups, and its value for each sample, blank if unknown."""
     for column in sorted({key for sample in dataset.samples for key in sample.metadata}):
         if _NO_SUBGROUP.fullmatch(column):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.audit.balance import subgroups
 from tellapart.audit.findings import Finding, Severity
 from tellapart.audit.looks import Look
 from tellapart.data import splits
@@ -108,13 +109,22 @@ SIGNALS = (
 )
 """The margins were chosen on 5,984 dermoscopic images of seven diagnoses, all of one size and format."""
 
+_COLUMN = Signal(
+    "",
+    lambda look: {},
+    0.5,
+    "note",
+    "if it says where or by whom pictures were taken, a network may learn that instead of the subject",
+)
+"""Any metadata column that makes subgroups (see `tellapart.audit.balance`), whatever its values mean."""
+
 
 def findings(
     dataset: Dataset, looks: Sequence[Look], groups: Sequence[Hashable], *, seed: int = 0
 ) -> list[Finding]:
-    """Return the signals that alone predict the label.
+    """Return the signals that alone predict the label: of `SIGNALS`, and metadata columns.
 
-    For each signal a small decision tree predicts every image from images of other groups (5 folds). It
+    For each a small decision tree predicts every image from images of other groups (5 folds). It
     is reported if the lower end of the 95 % interval of its balanced accuracy lies above 1 / n_classes by the
     signal's margin.
 
@@ -141,19 +151,25 @@ def findings(
     own_looks, own_groups = [looks[i] for i in chosen], [groups[i] for i in chosen]
     shares = [1 / N_FOLDS] * N_FOLDS
     fold_of = splits.deal(part.targets, own_groups, shares, seed=seed, every_class=False)
-    told = (_tell(signal, part, own_looks, own_groups, fold_of) for signal in SIGNALS)
+    told = [_tell(signal, _figures(signal, own_looks), part, own_groups, fold_of) for signal in SIGNALS]
+    for name, values in subgroups(part):
+        signal = replace(_COLUMN, name=f"the manifest's column {name}")
+        told.append(_tell(signal, {name: values}, part, own_groups, fold_of))
     return [finding for finding in told if finding is not None]
+
+
+def _figures(signal: Signal, looks: Sequence[Look]) -> dict[str, list[float | str]]:
+    rows = [signal.columns(look) for look in looks]
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _tell(
     signal: Signal,
+    columns: Mapping[str, Sequence[float | str]],
     dataset: Dataset,
-    looks: Sequence[Look],
     groups: Sequence[Hashable],
     fold_of: NDArray[np.int64],
 ) -> Finding | None:
-    rows = [signal.columns(look) for look in looks]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
     features = np.column_stack([_as_numbers(values) for values in columns.values()])
     if (features == features[0]).all():
         return None
