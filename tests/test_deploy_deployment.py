@@ -1,14 +1,18 @@
 """The public side of deployments: names, keys, several at once, and mistakes."""
 
 import os
+import re
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 import tellapart as ta
-from tellapart.deploy import local
+from tellapart.cli.app import run
+from tellapart.deploy import local, ray
+from tellapart.deploy.deployment import statuses
 from tellapart.deploy.figures import Figures
 from tellapart.deploy.state import Registry, data_folder
 from tellapart.errors import BundleError, ConfigError, DeploymentError, ServiceError
@@ -144,6 +148,9 @@ def test_a_service_that_does_not_start_says_why_and_leaves_nothing(trained, monk
         ({"address": "auto"}, "no setting 'address'"),
         ({"host": "0.0.0.0", "auth": False}, "a service on 0.0.0.0 needs keys"),
         ({"max_images": 0}, "max_images is 0; it must be at least 1"),
+        ({"target": "ray", "replicas": 3, "max_replicas": 2}, "max_replicas is 2; it must be .* always, 3"),
+        ({"target": "ray", "cpus": 0}, "cpus is 0; it must be more than 0"),
+        ({"target": "ray", "cpus": -1.5}, "cpus is -1.5; it must be more than 0"),
     ],
 )
 def test_attack_70_and_other_mistakes_are_told_before_anything_starts(trained, keywords, message):
@@ -151,6 +158,56 @@ def test_attack_70_and_other_mistakes_are_told_before_anything_starts(trained, k
     with pytest.raises(ConfigError, match=message):
         ta.deploy(trained.folder, **{"name": "x", **keywords})
     assert Registry().all() == before
+
+
+@pytest.fixture
+def without_ray(tmp_path, monkeypatch):
+    (tmp_path / "ray.py").write_text("raise ImportError('no Ray here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_where_ray_is_missing_its_deployments_are_told_and_can_be_forgotten(moles, without_ray, capsys):
+    options = {"address": "127.0.0.1:9", "path": "/elsewhere"}
+    record = replace(moles.record, name="elsewhere", target="ray", port=9, options=options)
+    Registry().add(record, is_free=lambda port: True)
+    assert run(["deploy", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"moles +ready", listed)
+    assert re.search(r"elsewhere +unreachable", listed)
+    assert "elsewhere: this needs Ray: pip install 'tellapart[ray]'" in listed
+    elsewhere = ta.Deployment.find("elsewhere")
+    with pytest.raises(DeploymentError, match=r"this needs Ray.*--force"):
+        elsewhere.delete()
+    elsewhere.delete(force=True)
+    assert "elsewhere" not in {deployment.name for deployment in ta.deployments()}
+
+
+def test_each_cluster_is_asked_once(moles, monkeypatch):
+    asked = []
+
+    def answer(verb, record):
+        asked.append((verb, record.options["address"]))
+        return {"a": {"status": "RUNNING", "message": ""}, "b": {"status": "DEPLOYING", "message": "wait"}}
+
+    monkeypatch.setattr(ray, "_ask", answer)
+    places = {"a": "127.0.0.1:9", "b": "127.0.0.1:9", "c": "127.0.0.1:9", "d": "127.0.0.1:10"}
+    for name, address in places.items():
+        options = {"address": address, "path": f"/{name}"}
+        record = replace(moles.record, name=name, target="ray", port=9, options=options)
+        Registry().add(record, is_free=lambda port: True)
+    found = ta.deployments()
+    states = {one.name: status.state for one, status in zip(found, statuses(found), strict=True)}
+    assert states == {"a": "ready", "b": "not ready", "c": "gone", "d": "gone", "moles": "ready"}
+    assert asked == [("applications", "127.0.0.1:9"), ("applications", "127.0.0.1:10")]
+    for name in places:
+        Registry().remove(name)
+
+
+def test_more_replicas_than_ray_may_make_are_refused(moles):
+    Registry().save(replace(before := moles.record, options={"max_replicas": 2}))
+    with pytest.raises(ConfigError, match="max_replicas is 2"):
+        moles.scale(3)
+    Registry().save(before)
 
 
 def test_a_missing_model(tmp_path):

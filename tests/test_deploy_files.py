@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,34 @@ def test_kserve_finds_a_pod_and_its_own_fields(files):
     assert container["name"] == "kserve-container"
     assert {"name": "PROTOCOL", "value": "v2"} in container["env"]
     assert (predictor["minReplicas"], predictor["maxReplicas"]) == (3, 10)
+
+
+def misfits(value: object, kind: str, modules: tuple, where: str = "") -> Iterator[str]:
+    """What of a YAML file does not fit a class of generated models, down to the last field."""
+    item = re.fullmatch(r"(?:list\[|dict[(\[]str, ?)(.+)[\])]", kind, re.IGNORECASE)
+    model = next((getattr(module, kind) for module in modules if hasattr(module, kind)), None)
+    if item is not None:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from misfits(part, item[1], modules, f"{where}[{key!r}]")
+    elif model is not None:
+        fields = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
+        for name, part in value.items():
+            if name in fields:
+                yield from misfits(part, fields[name], modules, f"{where}.{name}")
+            else:
+                yield f"{where}.{name} is no field of {kind}"
+    elif not isinstance(value, {"str": str, "int": int, "bool": bool, "object": object}[kind]):
+        yield f"{where} is {value!r}, not {kind}"
+
+
+def test_kserve_knows_every_field(files):
+    """Its own classes of the InferenceService, which hold Kubernetes' ones of pods."""
+    kserve = pytest.importorskip("kserve", reason="kserve is not installed: 450 MB")
+    modules = (kserve, pytest.importorskip("kubernetes.client"))
+    service = read(files / "kserve/inferenceservice.yaml")
+    assert list(misfits(service, "V1beta1InferenceService", modules)) == []
+    service["spec"]["predictor"] |= {"maxReplica": 3, "minReplicas": "two", "containers": [{"imago": "x"}]}
+    assert len(list(misfits(service, "V1beta1InferenceService", modules))) == 3
 
 
 def test_azure_ml_loads_its_files(files):

@@ -132,7 +132,14 @@ def test_a_newer_registry_is_left_alone():
     ],
 )
 def test_where_this_machine_reaches_it(host, url):
-    assert record(host=host, port=8000).url == url
+    assert record(host=host, port=8000, options={}).url == url
+
+
+@pytest.mark.parametrize("address", ["head:6379", "ray://head:10001"])
+def test_one_that_listens_everywhere_on_a_cluster_is_reached_at_its_head(address):
+    options = {"address": address, "path": "/lesions"}
+    assert record(host="0.0.0.0", port=8000, options=options).url == "http://head:8000/lesions"
+    assert record(host="10.0.0.7", port=8000, options=options).url == "http://10.0.0.7:8000/lesions"
 
 
 @pytest.fixture
