@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tellapart as ta
+from graphs import leave_to_a_person
 from tellapart.cli.app import run
 from tellapart.deploy.state import data_folder
 
@@ -18,7 +19,7 @@ pytestmark = [
 ]
 
 
-def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
+def test_a_life_from_create_to_delete(trained, photos, tmp_path, capsys, monkeypatch):
     image, broken = str(photos / "benign" / "000.png"), str(photos / "benign" / "broken.jpg")
 
     def typed(*arguments: str, status: int = 0) -> str:
@@ -51,7 +52,10 @@ def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
     typed("score", "lesions", image, "--key", rotated[1], status=1)
 
     assert "2 replicas" in typed("scale", "lesions", "2")
-    assert "serves version" in typed("update", "lesions", str(trained.folder))
+    doubtful = shutil.copytree(trained.folder / "model", tmp_path / "doubtful")
+    leave_to_a_person(doubtful)
+    assert "serves version" in typed("update", "lesions", str(doubtful))
+    assert typed("score", "lesions", image).rstrip().endswith("000.png  (a person is to decide)")
     assert json.loads(typed("logs", "lesions", "-n", "1"))["event"]
     assert "deleted" in typed("delete", "lesions")
     assert json.loads(typed("list", "--json")) == []
@@ -67,6 +71,7 @@ def test_a_life_from_create_to_delete(trained, photos, capsys, monkeypatch):
         (["create", "lesions", "{run}", "--port", "99999"], 2, "--port"),
         (["create", "lesions", "{run}", "--target", "moon"], 2, "moon"),
         (["create", "lesions", "{run}", "--no-auth", "--host", "0.0.0.0"], 1, "needs keys"),
+        (["create", "lesions", "{run}", "--target", "ray", "--cpus", "0"], 1, "cpus is 0; it must be more"),
         (["show", "nothing"], 1, "no deployment 'nothing'; there is none yet"),
         (["score", "nothing", "a.jpg"], 1, "no deployment 'nothing'"),
         (["delete", "../x"], 1, "cannot name a deployment"),

@@ -102,15 +102,14 @@ def test_a_cluster_that_stops_answering_is_given_up_and_what_came_is_kept(
     assert sorted(row["path"] for row in rows_of(out)) == sorted([*images, str(stuck)])
 
 
-def test_it_goes_on_where_it_was_interrupted(trained, folder, answered, tmp_path):
+def test_it_goes_on_where_it_was_interrupted(trained, folder, answered, cluster, tmp_path):
     out, _ = answered
     half = tmp_path / "half"
     half.mkdir()
     (half / "part-00000.parquet").write_bytes((out / "part-00000.parquet").read_bytes())
     untouched = (half / "part-00000.parquet").stat().st_mtime_ns
-    assert (
-        run(["predict", str(trained.folder), str(folder), "--ray", "--out", str(half)]) == 1
-    )  # one is broken
+    command = ["predict", str(trained.folder), str(folder), "--ray", "--address", cluster]
+    assert run([*command, "--out", str(half)]) == 1  # one is broken
     assert (half / "part-00000.parquet").stat().st_mtime_ns == untouched
     assert sorted(row["path"] for row in rows_of(half)) == sorted(row["path"] for row in rows_of(out))
 

@@ -43,14 +43,29 @@ def tellapart(line: str, workplace: Path, data: Path) -> str:
 
 @pytest.mark.slow
 def test_the_life_of_a_deployment(workplace, tmp_path):
-    key = ""
+    key = identifier = ""
     for line in block_with("deploy create lesions run --replicas").splitlines():
-        said = tellapart(line.replace("KEY", key), workplace, tmp_path)
+        said = tellapart(line.replace("KEY", key).replace("ID", identifier), workplace, tmp_path)
         if " create " in line:
             key = re.search(r"ta_\S+", said)[0]
+        if line.endswith("--new"):
+            identifier = said.split()[0]
         if " score " in line:
             assert re.search(r"benign|malignant", said)
     assert "lesions" not in tellapart("tellapart deploy list", workplace, tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_many_images_on_a_cluster(workplace, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("ray", reason="Ray is not installed")
+    (workplace / "few").symlink_to(workplace / "photos" / "malignant")
+    command = block_with("predict run photos").strip().replace("photos", "few")
+    tellapart(command, workplace, tmp_path)
+    answers = pandas.read_parquet(workplace / "answers")
+    assert list(answers.columns)[:3] == ["path", "predicted", "error"]
+    assert len(answers) == 40
 
 
 def test_a_deployment_in_python(workplace, tmp_path, monkeypatch):
