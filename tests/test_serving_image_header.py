@@ -1,11 +1,14 @@
 """Files that would take long to decode are refused by what they claim."""
 
+import struct
 import time
 
 import pytest
+from PIL import TiffImagePlugin, TiffTags
 
 from hostile import jpeg_that_claims, png_that_claims
 from pictures import encode, solid
+from tellapart.data.images import Resize, load_pixels
 from tellapart.errors import UnreadableImage
 from tellapart.serving.image_header import TooManyPixels, check_header
 
@@ -53,3 +56,38 @@ def test_the_larger_a_jpeg_the_fewer_scans_it_may_have():
     with pytest.raises(UnreadableImage, match="scans"):
         check_header(bomb, MAX_PIXELS)
     assert time.process_time() - started < 0.1
+
+
+def tiff_of(jpeg: bytes, size: tuple[int, int], n_parts: int = 1) -> bytes:
+    """A TIFF whose strips are all the one JPEG."""
+    tiff = TiffImagePlugin.ImageFileDirectory_v2()
+    width, height = size
+    tiff.tagtype[273] = tiff.tagtype[279] = TiffTags.LONG
+    fields = {256: width, 257: height, 258: (8, 8, 8), 259: 7, 262: 6, 277: 3, 278: -(-height // n_parts)}
+    for tag, value in {**fields, 273: (0,) * n_parts, 279: (len(jpeg),) * n_parts}.items():
+        tiff[tag] = value
+    # Pillow adds to the offsets where the data begin.
+    return b"II*\0" + struct.pack("<I", 8) + tiff.tobytes(8) + jpeg
+
+
+def test_a_jpeg_inside_a_tiff_is_counted_too():
+    """Attack 32, in disguise."""
+    size = (5000, 5000)
+    fine, bomb = tiff_of(of_scans(10, size), size), tiff_of(of_scans(90, size), size)
+    check_header(fine, MAX_PIXELS)
+    assert load_pixels(fine, Resize(8)).mean(axis=(0, 1)) == pytest.approx(solid().getpixel((0, 0)), abs=3)
+    with pytest.raises(UnreadableImage, match="90 scans"):
+        check_header(bomb, MAX_PIXELS)
+
+
+def test_strips_that_are_all_the_same_bytes_are_counted_each():
+    size = (5000, 5000)
+    strips = tiff_of(of_scans(90, (5000, 50)), size, n_parts=100)
+    with pytest.raises(UnreadableImage, match="overlap"):
+        check_header(strips, MAX_PIXELS)
+    with pytest.raises(UnreadableImage, match="90 scans"):
+        check_header(strips + bytes(100 * len(strips)), MAX_PIXELS)
+
+
+def test_an_ordinary_tiff_of_jpeg_tiles_is_accepted():
+    check_header(encode(solid(size=(3000, 3000)), "TIFF", compression="jpeg"), MAX_PIXELS)
