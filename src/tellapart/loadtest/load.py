@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import random
 import ssl
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -108,8 +107,6 @@ def rising(
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run on the fastest event loop there is."""
-    if sys.platform == "win32":
-        return asyncio.run(coroutine)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

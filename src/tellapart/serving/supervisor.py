@@ -98,8 +98,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"{host} is no address to serve on ({exc.strerror}); try --host 127.0.0.1"
         ) from exc
     try:
-        if hasattr(signal, "SIGHUP"):  # on Windows the option means that others may take the port, too
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError as exc:
@@ -215,8 +214,7 @@ class Supervisor:
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, reload)
+        signal.signal(signal.SIGHUP, reload)
 
     def _keep_alive(self, metrics_folder: Path) -> None:
         while not self._stop_wanted:

@@ -199,13 +199,11 @@ def run(settings: Settings, sock: socket.socket, on_ready: Callable[[], None]) -
     TellapartError
         If the service cannot start.
     """
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing is loaded yet; by default it would end us
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing is loaded yet; by default it would end us
     from tellapart.serving.app import create_app
 
     worker = Worker(create_app(settings), settings, on_ready=on_ready)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda number, frame: worker.obey("reload"))
+    signal.signal(signal.SIGHUP, lambda number, frame: worker.obey("reload"))
     worker.run_on(sock)
 
 
@@ -227,14 +225,7 @@ def run_under_supervisor(
         orders.send((READY, ""))
 
     try:
-        worker = Worker(
-            app,
-            settings,
-            on_ready=ready,
-            obeys_signals=False,
-            # Windows' event loop can wait for no socket's connections but its own.
-            share=None if sys.platform == "win32" else share,
-        )
+        worker = Worker(app, settings, on_ready=ready, obeys_signals=False, share=share)
         Thread(target=_listen, args=(orders, worker), name="orders", daemon=True).start()
         worker.run_on(sock)
     except TellapartError as exc:
@@ -254,5 +245,4 @@ def _listen(orders: Connection, worker: Worker) -> None:
 def _ignore_signals() -> None:
     """Leave Ctrl-C and SIGHUP, which a terminal sends to all of its processes, to the supervisor."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
