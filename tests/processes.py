@@ -88,9 +88,18 @@ class Load:
 
 @contextmanager
 def load(
-    url: str, image: bytes, *, callers: int = 4, while_ready: bool = False, key: str | None = None
+    url: str,
+    image: bytes,
+    *,
+    callers: int = 4,
+    while_ready: bool = False,
+    key: str | None = None,
+    pause_s: float = 0.0,
 ) -> Iterator[Load]:
-    """Keep asking about one image until the block ends, or (`while_ready`) /readyz says no."""
+    """Keep asking about one image until the block ends, or (`while_ready`) /readyz says no.
+
+    Every caller waits `pause_s` after an answer, which leaves the machine time for what is to be tested.
+    """
     seen, stop = Load(), Event()
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
@@ -107,6 +116,7 @@ def load(
                     seen.answers.append((answer["version"], answer["predictions"][0]["label"]))
                 else:
                     seen.refused.append(response.status_code)
+                time.sleep(pause_s)
 
     def watch() -> None:
         # As a load balancer does: whom it finds not ready gets no more requests.

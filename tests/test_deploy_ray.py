@@ -1,5 +1,6 @@
 """Deployments on a Ray cluster that runs on this machine: the same answers, and what survives what."""
 
+import base64
 import json
 import re
 import shutil
@@ -7,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -21,6 +24,8 @@ from processes import eventually, load
 from tellapart.client import Client
 from tellapart.deploy.creation import deploy
 from tellapart.deploy.deployment import Deployment
+from tellapart.deploy.local import is_free
+from tellapart.deploy.state import Registry
 from tellapart.errors import DeploymentError, ServiceError
 from tellapart.inference import Classifier
 
@@ -37,18 +42,19 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lesions(trained):
-    before = models_on_disk()
-    deployment = deploy(trained.folder, "lesions", target="ray", replicas=2)
-    assert len(models_on_disk()) == len(before) + 2
+    """Two replicas on our own cluster, which leave room there for other deployments."""
+    before = left_on_disk()
+    deployment = deploy(trained.folder, "lesions", target="ray", replicas=2, cpus=0.5)
     yield deployment
     cluster = deployment.record.options["pid"]
     deployment.delete()
-    assert len(models_on_disk() - before) <= 1  # of the replica that a test kills
     assert not psutil.pid_exists(cluster) or psutil.Process(cluster).status() == psutil.STATUS_ZOMBIE
+    assert not {path for path in left_on_disk() - before if path.name.startswith("tellapart-metrics")}
 
 
-def models_on_disk():
-    return set(Path(tempfile.gettempdir()).glob("tellapart-replica-*/lesions"))
+def left_on_disk():
+    temporary = Path(tempfile.gettempdir())
+    return {*temporary.glob("tellapart-replica-*/lesions"), *temporary.glob("tellapart-metrics-lesions-*")}
 
 
 def replicas_of(name):
@@ -59,20 +65,53 @@ def replicas_of(name):
     return found
 
 
-def test_a_node_may_die(trained, pictures):
-    """Two nodes on one machine; the replica on the dead one is placed on the other."""
+@pytest.fixture(scope="module")
+def nodes(trained):
+    """A cluster of two nodes on one machine, open to others; and a deployment with a replica on each."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # or the load would come before those who answer it
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
         second = cluster.add_node(num_cpus=2)
-        deployment = deploy(trained.folder, "nodes", target="ray", replicas=2, address=cluster.address)
-        first = deployment.score(pictures[0]).probabilities
-        cluster.remove_node(second, allow_graceful=False)
-        eventually(lambda: answers(deployment, pictures[0]) == first, timeout_s=60)
-        eventually(lambda: len(replicas_of("nodes")) == 2, timeout_s=60)
+    where = {"target": "ray", "address": cluster.address, "host": "0.0.0.0"}
+    try:
+        yield cluster, second, deploy(trained.folder, "nodes", replicas=2, **where)
     finally:
         cluster.shutdown()
+
+
+def test_a_deployment_without_keys_is_never_where_others_reach_it(nodes, trained):
+    """Serve runs already and listens to everybody; Ray would not tell that it does not move to loopback."""
+    cluster, _, deployment = nodes
+    port = deployment.record.port
+    where = {"target": "ray", "address": cluster.address}
+    told = rf"listen on 0\.0\.0\.0:{port} .* --host 0\.0\.0\.0 --port {port}, which needs keys"
+    with pytest.raises(DeploymentError, match=told):
+        deploy(trained.folder, "open", auth=False, **where)
+    with pytest.raises(DeploymentError, match=rf"0\.0\.0\.0:{port + 1} cannot be had"):
+        deploy(trained.folder, "elsewhere", host="0.0.0.0", port=port + 1, **where)
+    assert not replicas_of("open")
+    head = cluster.address.split(":")[0]
+    assert deployment.url == f"http://{head}:{port}/nodes"
+
+
+def test_a_node_may_die_under_load(nodes, trained, pictures):
+    """The replica on the dead one is placed on the other, and meanwhile nobody gets a wrong answer."""
+    cluster, second, deployment = nodes
+    expected = Classifier.load(trained.folder).predict(pictures[:1])
+    label = expected.class_names[int(expected.y_prob[0].argmax())]
+    with load(deployment.url, pictures[0].read_bytes(), key=deployment.key, pause_s=0.1) as seen:
+        eventually(lambda: len(seen.answers) > 20)
+        cluster.remove_node(second, allow_graceful=False)
+        eventually(lambda: len(replicas_of("nodes")) == 1)
+        eventually(lambda: len(replicas_of("nodes")) == 2, timeout_s=90)
+        n_answers, n_failures = len(seen.answers), seen.n_failures
+        eventually(lambda: len(seen.answers) > n_answers + 20)
+    assert {label for _, label in seen.answers} == {label}
+    assert seen.n_failures == n_failures  # none since the replica came back
+    assert n_failures <= 16, seen  # those in flight on it, and what the proxy had sent after them
+    cluster.shutdown()
     assert deployment.status().state == "unreachable"
     with pytest.raises(DeploymentError, match=r"whether 'nodes' still runs .* --force"):
         deployment.delete()
@@ -122,9 +161,27 @@ def test_the_inference_protocol_answers_the_same(lesions, trained, pictures):
     np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
-def test_two_replicas_run_and_answer(lesions):
+def test_the_request_of_2018_is_answered_the_same(lesions, trained, pictures):
+    expected = Classifier.load(trained.folder).predict(pictures[:2])
+    asked = [
+        {"image_in_base64": base64.b64encode(path.read_bytes()).decode(), "parameters": {}}
+        for path in pictures[:2]
+    ]
+    headers = {"Authorization": f"Bearer {lesions.key}"}
+    answer = httpx2.post(f"{lesions.url}/score", json=asked, headers=headers)
+    got = [list(one["scores"].values()) for one in answer.json()]
+    np.testing.assert_allclose(got, expected.y_prob, atol=1e-6)
+
+
+def test_two_replicas_run_and_share_what_the_figures_say(lesions, pictures):
     assert lesions.status().state == "ready"
     assert len(replicas_of("lesions")) == 2
+    before = lesions.figures().requests
+    for _ in range(8):
+        lesions.score(pictures[0])
+    figures = lesions.figures()
+    assert figures.requests == before + 8  # whichever replica is asked, as both are on one node
+    assert sum(figures.predictions.values()) >= 8
 
 
 def test_keys_open_and_close_without_a_restart(lesions, pictures):
@@ -139,10 +196,56 @@ def test_keys_open_and_close_without_a_restart(lesions, pictures):
     assert {process.pid for process in replicas_of("lesions")} == before
 
 
+def test_scaling_under_load_fails_no_request_and_leaves_the_others_alone(lesions, pictures):
+    before = {process.pid for process in replicas_of("lesions")}
+    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key, pause_s=0.1) as seen:
+        eventually(lambda: seen.answers)
+        lesions.scale(3)
+        after = {process.pid for process in replicas_of("lesions")}
+        lesions.scale(2)
+        eventually(lambda: len(replicas_of("lesions")) == 2)
+        n_answers = len(seen.answers)
+        eventually(lambda: len(seen.answers) > n_answers + 10)
+    assert seen.n_failures == 0, seen
+    assert before < after
+    assert len(after) == 3
+
+
+def test_more_than_can_wait_are_told_to_come_back_and_replicas_are_added(lesions, trained, pictures):
+    options = {"cpus": 0.25, "max_replicas": 2, "queue_size": 4, "max_images": 1}
+    busy = deploy(trained.folder, "busy", target="ray", auth=False, **options)
+    image = pictures[0].read_bytes()
+
+    limits = httpx2.Limits(max_connections=32)
+    with httpx2.Client(timeout=60, limits=limits) as client, ThreadPoolExecutor(32) as pool:
+        ask = partial(client.post, f"{busy.url}/v1/predict", content=image)
+        answers = list(pool.map(lambda _: ask(), range(400)))
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code == 503)
+    with load(busy.url, image, callers=8, pause_s=0.02):
+        eventually(lambda: len(replicas_of("busy")) == 2, timeout_s=120)
+    busy.delete()
+    assert not replicas_of("busy")
+    assert lesions.status().state == "ready"
+
+
+def test_one_whose_maker_is_killed_while_it_starts_is_found(lesions, trained):
+    command = [sys.executable, "-m", "tellapart", "deploy", "create", "orphan", str(trained.folder)]
+    command += ["--target", "ray", "--no-auth", "--cpus", "0.1"]
+    with subprocess.Popen(command) as maker:
+        eventually(lambda: any(r.name == "orphan" and "port" in r.options for r in Registry().all()))
+        maker.kill()
+    orphan = Deployment.find("orphan")
+    eventually(lambda: orphan.status().state == "ready", timeout_s=60)
+    orphan.delete()
+    assert not replicas_of("orphan")
+    assert lesions.status().state == "ready"
+
+
 def test_a_killed_replica_comes_back_and_nobody_gets_a_wrong_answer(lesions, trained, pictures):
     expected = Classifier.load(trained.folder).predict(pictures[:1])
     label = expected.class_names[int(expected.y_prob[0].argmax())]
-    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key) as seen:
+    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key, pause_s=0.1) as seen:
         eventually(lambda: len(seen.answers) > 20)
         victim = replicas_of("lesions")[0]
         victim.send_signal(signal.SIGKILL)
@@ -158,7 +261,7 @@ def test_another_model_under_load_fails_no_request(lesions, trained, pictures, t
     before = lesions.record.version
     changed = shutil.copytree(trained.folder / "model", tmp_path / "other")
     write_version(changed)
-    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key) as seen:
+    with load(lesions.url, pictures[0].read_bytes(), key=lesions.key, pause_s=0.1) as seen:
         eventually(lambda: len(seen.answers) > 20)
         after = lesions.update(changed)
         eventually(lambda: seen.answers[-1][0] == after)
@@ -172,10 +275,16 @@ def test_a_name_that_the_cluster_runs_already_is_refused(lesions, trained):
         deploy(trained.folder, "lesions", target="ray")
 
 
-def test_the_service_itself_never_imports_ray():
-    program = "import tellapart.serving.app, tellapart.deploy.deployment, sys; print('ray' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "False"
+def test_one_whose_cluster_was_killed_is_told_and_starts_again_as_it_was(lesions, pictures):
+    before = lesions.record
+    psutil.Process(before.options["pid"]).kill()
+    eventually(lambda: lesions.status().state == "gone")
+    with pytest.raises(DeploymentError, match="its Ray cluster has ended; `tellapart deploy start lesions`"):
+        lesions.score(pictures[0])
+    eventually(lambda: is_free(before.host, before.port))
+    lesions.start()
+    assert lesions.url == before.url
+    assert lesions.score(pictures[0]).version == before.version
 
 
 def accepts(deployment, picture):
@@ -184,10 +293,3 @@ def accepts(deployment, picture):
     except ServiceError:
         return False
     return True
-
-
-def answers(deployment, picture):
-    try:
-        return deployment.score(picture).probabilities
-    except ServiceError:
-        return None

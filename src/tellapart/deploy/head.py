@@ -27,6 +27,9 @@ END_LIMIT_S = 15.0
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
+KEEN = {"RAY_worker_niceness": "0"}
+"""By default whatever else runs on the machine goes before Ray's workers, here those that answer."""
+
 
 def join(record: Record) -> Record:
     """Return the record, written down with the cluster's address; start the cluster if there is none.
@@ -97,7 +100,7 @@ def _start() -> dict[str, Any]:
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={_free_port()}"]
     command += ["--include-dashboard=false", "--include-log-monitor=false"]  # which nobody here asks
     log_file().unlink(missing_ok=True)
-    process = Process.of(launch(command, log_file(), environment=environment(options)).pid)
+    process = Process.of(launch(command, log_file(), environment=environment(options) | KEEN).pid)
     if process is None:
         raise DeploymentError(f"no Ray cluster could be started here; see {log_file()}")
     options |= {"pid": process.pid, "started": process.started}
