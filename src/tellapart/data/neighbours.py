@@ -48,53 +48,52 @@ class Index:
     def __init__(self, vectors: Float) -> None:
         self.vectors = vectors
         self.centres = _centres(vectors)
-        cell_of = self._cells(vectors, 1)[:, 0]
+        cell_of = self._cells(vectors, np.arange(len(vectors)), 1)[:, 0]
         self.members = np.split(
             np.argsort(cell_of, kind="stable"),
             np.cumsum(np.bincount(cell_of, minlength=len(self.centres)))[:-1],
         )
 
-    def near(self, queries: Float, own: Int, cluster_of: Int, reach: float = REACH) -> tuple[Int, Int]:
-        """Find the nearest vectors of other clusters than a query's own.
+    def near(self, looks: Float, asking: Int, cluster_of: Int, reach: float = REACH) -> tuple[Int, Int]:
+        """Find, for some of the vectors, the nearest of other clusters than their own.
 
         Parameters
         ----------
-        queries
-            float32 of shape (n_queries, n_features), each of length 1.
-        own
-            int64 of shape (n_queries,): the cluster of each query.
+        looks
+            float32 of shape (n, n_features): what to look for in place of each vector, of length 1.
+        asking
+            int64 of shape (n_asking,): positions of those to look for.
         cluster_of
             int64 of shape (n,): the cluster of each vector.
 
         Returns
         -------
-        Positions of queries and of vectors within reach of each, at most `NEIGHBOURS` of a query.
+        Positions of those that asked and of vectors within reach of each, at most `NEIGHBOURS` of one.
         """
-        cells = self._cells(queries, min(CELLS_ASKED, len(self.centres)))
-        asking = np.argsort(cells, axis=None, kind="stable")
-        bounds = np.searchsorted(cells.ravel()[asking], np.arange(1, len(self.centres)))
-        asking_by_cell = np.split(asking // cells.shape[1], bounds)
+        cells = self._cells(looks, asking, min(CELLS_ASKED, len(self.centres)))
+        order = np.argsort(cells, axis=None, kind="stable")
+        bounds = np.searchsorted(cells.ravel()[order], np.arange(1, len(self.centres)))
+        asking_by_cell = np.split(asking[order // cells.shape[1]], bounds)
 
         def search(work: tuple[Int, Int]) -> tuple[Int, Int, Float]:
             asking, members = work
             size = max(1, AT_ONCE // max(1, len(members)))
             blocks = [asking[begin : begin + size] for begin in range(0, len(asking), size)]
-            apart = cluster_of[members]
-            return _joined([self._best(queries, own, one, members, apart, reach) for one in blocks])
+            return _joined([self._best(looks, one, members, cluster_of, reach) for one in blocks])
 
         found = in_parallel(search, zip(asking_by_cell, self.members, strict=True))
-        query, vector, cosine = _joined(list(found))
-        order = np.lexsort((-cosine, query))
-        query, vector = query[order], vector[order]
-        rank = np.arange(len(query)) - np.searchsorted(query, query)
-        return query[rank < NEIGHBOURS], vector[rank < NEIGHBOURS]
+        first, second, cosine = _joined(list(found))
+        order = np.lexsort((-cosine, first))
+        first, second = first[order], second[order]
+        rank = np.arange(len(first)) - np.searchsorted(first, first)
+        return first[rank < NEIGHBOURS], second[rank < NEIGHBOURS]
 
     def _best(
-        self, queries: Float, own: Int, asking: Int, members: Int, apart: Int, reach: float
+        self, looks: Float, asking: Int, members: Int, cluster_of: Int, reach: float
     ) -> tuple[Int, Int, Float]:
-        """Return the queries, vectors and cosines of one cell that are within reach, the best of a query."""
-        cosine = queries[asking] @ self.vectors[members].T
-        cosine[own[asking][:, None] == apart] = -1
+        """Return who asks, which of a cell's vectors are within reach, the best of each, and their cosines."""
+        cosine = looks[asking] @ self.vectors[members].T
+        cosine[cluster_of[asking][:, None] == cluster_of[members]] = -1
         near = cosine >= 1 - reach**2 / 2
         crowded = np.flatnonzero(near.sum(axis=1) > NEIGHBOURS)
         if len(crowded):
@@ -104,20 +103,20 @@ class Index:
         row, column = np.nonzero(near)
         return asking[row], members[column], cosine[row, column]
 
-    def _cells(self, vectors: Float, n_cells: int) -> Int:
-        """Return the cells nearest to each vector, of shape (n, n_cells)."""
+    def _cells(self, looks: Float, asking: Int, n_cells: int) -> Int:
+        """Return the cells nearest to each that asks, of shape (n_asking, n_cells)."""
         half_squares = (self.centres**2).sum(axis=1) / 2
         nearest = []
-        for begin in range(0, len(vectors), FEW):
-            score = half_squares - vectors[begin : begin + FEW] @ self.centres.T
+        for begin in range(0, len(asking), FEW):
+            score = half_squares - looks[asking[begin : begin + FEW]] @ self.centres.T
             nearest.append(np.argpartition(score, n_cells - 1, axis=1)[:, :n_cells])
         return np.concatenate([np.empty((0, n_cells), np.int64), *nearest])
 
 
 def _joined(parts: list[tuple[Int, Int, Float]]) -> tuple[Int, Int, Float]:
     nothing = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    query, vector, cosine = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
-    return query, vector, cosine
+    first, second, cosine = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
+    return first, second, cosine
 
 
 def _centres(vectors: Float) -> Float:

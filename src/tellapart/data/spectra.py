@@ -164,13 +164,12 @@ class Search:
         cluster_of
             int64 of shape (n,): what is known to belong together already.
         """
-        own = cluster_of[asking]
-        proposed = self._by_embedding(asking, own, cluster_of)
+        proposed = self._by_embedding(asking, cluster_of)
         found = []
         for window in range(len(WINDOWS)):
             part = spectra(self.pictures, window)
-            query, second = self.index.near(invariant(part[asking]), own, cluster_of)
-            found.append(_likely(asking[query], second, window, part, self.whole, LIKELY))
+            near = self.index.near(invariant(part), asking, cluster_of)
+            found.append(_likely(*near, window, part, self.whole, LIKELY))
             found.append(_likely(*proposed, window, part, self.whole, LIKELY_IF_PROPOSED))
         columns = (np.concatenate(column) for column in zip(*found, strict=True))
         first, second, windows, symmetry, correlation = columns
@@ -182,14 +181,13 @@ class Search:
         return Candidates(first[chosen], second[chosen], windows[chosen], symmetry[chosen])
 
     def _by_embedding(
-        self, asking: NDArray[np.int64], own: NDArray[np.int64], cluster_of: NDArray[np.int64]
+        self, asking: NDArray[np.int64], cluster_of: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return both orders of pairs whose embeddings point the same way."""
         if self.embedded is None:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        vectors = self.embedded.vectors[asking]
-        query, second = self.embedded.near(vectors, own, cluster_of, reach=EMBEDDING_REACH)
-        first = asking[query]
+        index = self.embedded
+        first, second = index.near(index.vectors, asking, cluster_of, reach=EMBEDDING_REACH)
         return np.concatenate([first, second]), np.concatenate([second, first])
 
 
