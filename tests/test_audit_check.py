@@ -1,11 +1,12 @@
 """A check names every planted defect and nothing else, reads each file once, and writes plain JSON."""
 
 import json
-from pathlib import Path
+import shutil
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageFilter, ImageOps
 
 from pictures import class_pixels, corner, encode, scene
 from tellapart.audit.check import WITHOUT_NETWORK, check
@@ -89,6 +90,58 @@ def test_every_planted_defect_is_named_and_no_other_image(planted):
         "dog/wrong.png",
     }
     assert audit.counts["error"] == 1
+
+
+def exif_with_place():
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: (48.0, 12.0, 30.0)}
+    )
+    return exif
+
+
+ODD = {
+    "blank": lambda image: Image.new("RGB", image.size, (90, 90, 90)),
+    "too dark": lambda image: image.point(lambda value: value // 8),
+    "too bright": lambda image: image.point(lambda value: 220 + value // 10),
+    "low information": lambda image: image.point(lambda value: 80 if value < 128 else 120),
+    "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(6)),
+    "border": lambda image: ImageOps.expand(image, 8, "black"),
+    "greyscale among colour": lambda image: image.convert("L"),
+    "extreme size": lambda image: image.resize((14, 12)),
+    "extreme aspect ratio": lambda image: Image.fromarray(np.tile(np.asarray(image), (1, 5, 1))),
+    "outlier": lambda image: Image.merge("RGB", [*[image.getchannel(0).point(lambda v: v // 2)] * 2, BLUE]),
+}
+"""Finding -> what makes one of an ordinary picture."""
+
+BLUE = Image.new("L", (96, 80), 250)
+
+COLOURLESS = {"blank", "too bright", "greyscale among colour"}
+"""Which a network that sees nothing but the mean colour finds unlike all others, too."""
+
+
+def test_each_way_of_being_odd_is_told_of_the_image_that_is(clean, tmp_path):
+    rng = np.random.default_rng(7)
+    shutil.copytree(clean, tmp_path / "odd")
+    for number, (kind, change) in enumerate(ODD.items()):
+        image = Image.fromarray(class_pixels(rng, number % 2, (96, 80)))
+        change(image).save(tmp_path / "odd" / ("cat", "dog")[number % 2] / f"{kind}.png")
+    image = Image.fromarray(class_pixels(rng, 0, (96, 80)))
+    image.save(tmp_path / "odd" / "cat" / "place.jpg", exif=exif_with_place(), quality=95)
+    image.rotate(180).save(tmp_path / "odd" / "cat" / "misnamed.jpg", "PNG")
+    audit = check(Dataset.load(tmp_path / "odd"), Colours())
+    told = {
+        kind: {PurePath(name).stem for one in found for name in one.sample_ids}
+        for kind, found in audit.by_kind().items()
+        if kind != "shortcut"  # that colour alone tells these classes apart is true
+    }
+    assert told == {
+        **{kind: {kind} for kind in ODD},
+        "outlier": {"outlier", *COLOURLESS},
+        "place in metadata": {"place"},
+        "misnamed": {"misnamed"},
+        "near-duplicates": {"place", "misnamed"},
+    }
 
 
 def test_errors_come_first_and_everything_is_json(planted):

@@ -1,12 +1,16 @@
 """`tellapart label`, as it is typed."""
 
 import json
+import shutil
 import sqlite3
 
 import pytest
 
 from pictures import write_class_folders
 from tellapart.cli.app import run
+from tellapart.training import evidence
+from tellapart.training.config import TrainConfig
+from tellapart.training.evidence import FrozenEvidence
 
 
 @pytest.fixture
@@ -135,3 +139,36 @@ def test_more_stale_decisions_than_fit_are_counted(tmp_path, capsys, monkeypatch
     capsys.readouterr()
     run(["label", "export", str(folder)])
     assert "… and 2 more" in capsys.readouterr().err
+
+
+def test_check_and_train_read_the_corrected_labels(photos, tmp_path, typed, capsys, monkeypatch):
+    """Of eighty pictures two were labelled wrongly, and one is not to be used."""
+    small = FrozenEvidence(TrainConfig(mode="features", image_size=64))  # its export is at hand in tests
+    monkeypatch.setattr(evidence, "FrozenEvidence", lambda: small)
+    data, table = tmp_path / "photos", tmp_path / "labels.csv"
+    shutil.copytree(photos, data)
+    for number in ("001", "002"):
+        (data / "benign" / f"{number}.png").rename(data / "malignant" / f"moved{number}.png")
+    table.write_text(
+        "path,label,excluded\n"
+        "malignant/moved001.png,benign,\n"
+        "malignant/moved002.png,benign,\n"
+        "malignant/000.png,malignant,yes\n"
+    )
+    typed("import", data, table, "--user", "anna", "--why", "second look")
+
+    assert run(["check", str(data), "--json", str(tmp_path / "check.json")]) == 0
+    shown = capsys.readouterr()
+    assert "2 relabelled, 1 excluded" in shown.err
+    assert "79 images: benign (40), malignant (39)" in shown.out
+    checked = json.loads((tmp_path / "check.json").read_text())
+    reasons = {entry["path"]: entry["reason"] for entry in checked["ledger"]}
+    assert reasons["malignant/000.png"].startswith("excluded by anna")
+
+    assert run(["train", str(data), "--out", str(tmp_path / "run"), "--image-size", "64"]) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+    assert record["counts"] == {"benign": 40, "malignant": 39}
+    assert record["corrections"]["relabelled"] == 2
+    rows = {row.split(",")[0]: row for row in (tmp_path / "run" / "split.csv").read_text().splitlines()}
+    assert rows["malignant/moved001.png"].split(",")[1] == "benign"
+    assert "malignant/000.png" not in rows
