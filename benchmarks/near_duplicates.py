@@ -1,7 +1,7 @@
 """How many planted copies are found at the default threshold, what else is flagged, and how long it takes.
 
-    python benchmarks/near_duplicates.py DATA [DATA ...] [--images 1500]
-    python benchmarks/near_duplicates.py --search 100000
+    python benchmarks/near_duplicates.py DATA [DATA ...] [--images 1500] [--features]
+    python benchmarks/near_duplicates.py --search 100000 [--alike] [--embeddings DATA]
 
 Recall: of each set a sample is copied in every way and strength below, each way in a search of its own among
 all the set's originals. A copy is found if it is in one pair with its original. A false pair is one of two
@@ -9,15 +9,18 @@ pictures that do not come from one original, and whose originals are no pair on 
 originals are printed with their similarity, to be looked at.
 
 Search: among many random pictures with the spectrum of natural ones, a hundredth of them copied, in a process
-of its own, for time and memory.
+of its own, for time and memory. With --embeddings each also has features: those of the default network for
+the images of DATA, again and again, scattered by half their spread.
 """
 
 import argparse
 import io
 import multiprocessing
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +30,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from tellapart.data import duplicates
 from tellapart.data.dataset import Dataset
+from tellapart.data.embedding import Network, default_network
 from tellapart.data.images import decode
 from tellapart.data.reader import in_parallel
+from tellapart.data.survey import survey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 WANTED = ("re-encode", "resize", "crop", "flip", "rotate 90", "brightness")
@@ -144,27 +149,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="*", type=Path, metavar="DATA")
     parser.add_argument("--images", type=int, default=1500, help="copied of each set; all are searched")
+    parser.add_argument("--features", action="store_true", help="search by the default network, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--search", type=int, metavar="N", help="time the search among N pictures")
+    parser.add_argument("--embeddings", type=Path, metavar="DATA", help="and features like those of DATA")
+    parser.add_argument("--alike", action="store_true", help="of which each is a little like every other")
     options = parser.parse_args()
-    print(machine_line("numpy", "scipy", "pillow"), end="\n\n")
-    for data in options.data:
-        measure_set(data, options.images, options.seed)
+    print(machine_line("numpy", "scipy", "pillow", "scikit-learn"), end="\n\n")
     if options.search:
+        features = None if options.embeddings is None else features_of(options.embeddings)
         new_process = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=new_process) as pool:
-            print(pool.submit(measure_search, options.search, options.seed).result())
+            work = pool.submit(measure_search, options.search, options.seed, options.alike, features)
+            print(work.result())
+        return
+    for data in options.data:
+        measure_set(data, options.images, options.seed, options.features)
 
 
-def measure_set(data: Path, n_images: int, seed: int) -> None:
+def measure_set(data: Path, n_images: int, seed: int, with_features: bool) -> None:
     """Print the table of one set."""
     dataset = Dataset.load(data).verified()
     paths = [sample.path for sample in dataset.samples]
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(paths), min(n_images, len(paths)), replace=False))
-    originals = np.stack(list(in_parallel(lambda path: duplicates.describe(decode(path)), paths)))
+    chosen = np.random.default_rng(seed).choice(len(paths), min(n_images, len(paths)), replace=False)
+    chosen.sort()
+    describe = Describer(default_network() if with_features else None)
+    originals = describe(decode(path) for path in paths)
     started = time.perf_counter()
-    among = duplicates.find(originals)
+    among = originals.find()
     seconds = time.perf_counter() - started
     print(f"### {data.name}: {len(paths)} images, {len(chosen)} of them copied\n")
     print(f"{len(among.pairs)} pairs among the originals, found in {seconds:.1f} s:")
@@ -173,59 +185,125 @@ def measure_set(data: Path, n_images: int, seed: int) -> None:
     rows = []
     for name, strengths in CHANGES.items():
         for strength, change in strengths.items():
-            copies = np.stack(
-                list(in_parallel(lambda i, c=change: copied(paths[i], c, seed + i), chosen.tolist()))
-            )
-            rows.append([name, strength, *score(originals, copies, chosen, among)])
+            copies = describe(change(decode(paths[i]), np.random.default_rng(seed + i)) for i in chosen)
+            both = originals + copies
+            scores = score(both.pictures_alone().find(), len(paths), chosen, among)
+            if with_features:
+                scores += score(both.find(), len(paths), chosen, among)
+            rows.append([name, strength, *scores])
+            print(".", end="", file=sys.stderr, flush=True)
+    header = ["recall", "false pairs", "of pictures"]
+    both_headers = [*header, *(f"{name}, with features" for name in header)] if with_features else header
     print()
-    print(table(["change", "strength", "recall", "false pairs", "of pictures compared"], rows))
+    print(table(["change", "strength", *both_headers], rows))
     wanted = [float(row[2].rstrip(" %")) for row in rows if row[0] in WANTED]
     print(f"\nleast recall of {', '.join(WANTED)}: {min(wanted):.1f} %; mean {np.mean(wanted):.1f} %\n")
 
 
-def copied(path: Path, change: Change, seed: int) -> NDArray[np.uint8]:
-    """Return the descriptor of a changed copy."""
-    return duplicates.describe(change(decode(path), np.random.default_rng(seed)))
+@dataclass
+class Described:
+    """Pictures as the search takes them."""
+
+    descriptors: NDArray[np.uint8]
+    embeddings: NDArray[np.float32] | None
+
+    def __add__(self, other: "Described") -> "Described":
+        embeddings = None
+        if self.embeddings is not None and other.embeddings is not None:
+            embeddings = np.concatenate([self.embeddings, other.embeddings])
+        return Described(np.concatenate([self.descriptors, other.descriptors]), embeddings)
+
+    def pictures_alone(self) -> "Described":
+        """Return the same without features."""
+        return Described(self.descriptors, None)
+
+    def find(self) -> duplicates.Duplicates:
+        """Return their near-duplicates at the default threshold."""
+        return duplicates.find(self.descriptors, embeddings=self.embeddings)
+
+
+class Describer:
+    """Describes pictures, with a network's features if there is one."""
+
+    def __init__(self, network: Network | None) -> None:
+        self.network = network
+
+    def __call__(self, images: Iterable[Image.Image]) -> Described:
+        """Return the pictures' descriptors and features."""
+        rows = list(in_parallel(self._one, images))
+        embeddings = np.concatenate([row for _, row in rows]) if self.network else None
+        return Described(np.stack([descriptor for descriptor, _ in rows]), embeddings)
+
+    def _one(self, image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        if self.network is None:
+            return duplicates.describe(image), np.empty((1, 0), np.float32)
+        return duplicates.describe(image), self.network.featurizer(self.network.resize(image)[None])
 
 
 def score(
-    originals: NDArray[np.uint8],
-    copies: NDArray[np.uint8],
+    found: duplicates.Duplicates,
+    n_originals: int,
     chosen: NDArray[np.int64],
     among: duplicates.Duplicates,
 ) -> list[str]:
     """Return recall, false pairs, and false pairs as a part of the pictures searched."""
-    found = duplicates.find(np.concatenate([originals, copies]))
-    source = np.concatenate([np.arange(len(originals)), chosen])
+    source = np.concatenate([np.arange(n_originals), chosen])
     names = np.sort(source[found.pairs], axis=1)
     right = names[:, 0] == names[:, 1]
     known = {tuple(pair) for pair in among.pairs.tolist()}
-    false = sum(tuple(pair) not in known for pair in names[~right].tolist())
+    false = len({tuple(pair) for pair in names[~right].tolist()} - known)
     recall = len(set(names[right, 0].tolist())) / len(chosen)
     return [f"{recall:.1%}".replace("%", " %"), str(false), f"{false / len(source):.3%}".replace("%", " %")]
 
 
-def measure_search(n_pictures: int, seed: int) -> str:
+def features_of(data: Path) -> NDArray[np.float32]:
+    """Return the default network's features of a set."""
+    found = survey(Dataset.load(data), (duplicates.DESCRIPTOR,), default_network(), stage="features")
+    assert found.features is not None
+    return found.features
+
+
+def measure_search(n_pictures: int, seed: int, alike: bool, features: NDArray[np.float32] | None) -> str:
     """Return a table of one search among pictures that no one drew."""
-    pictures = drawn(n_pictures, seed)
-    n_copies = n_pictures // 100
+    pictures, n_copies = drawn(n_pictures, seed), n_pictures // 100
     rng = np.random.default_rng(seed + 1)
+    if alike:
+        half = pictures[0].astype(np.float32) * 0.75
+        pictures = np.stack([half + picture * np.float32(0.25) for picture in pictures]).astype(np.uint8)
     noise = rng.normal(0, 2, (n_copies, pictures.shape[1]))
     pictures[-n_copies:] = np.clip(pictures[:n_copies] * 0.9 + noise, 0, 255).astype(np.uint8)
+    embeddings = None if features is None else many_like(features, n_pictures, n_copies, alike, rng)
     before, started = peak_bytes(), time.perf_counter()
-    found = duplicates.find(pictures)
+    found = duplicates.find(pictures, embeddings=embeddings)
     seconds = time.perf_counter() - started
     wanted = {(i, n_pictures - n_copies + i) for i in range(n_copies)}
     right = len(wanted & {tuple(pair) for pair in found.pairs.tolist()})
     row = [
-        n_pictures,
+        f"{n_pictures:,}" + (", all alike" if alike else ""),
+        "none" if embeddings is None else embeddings.shape[1],
         f"{seconds:.1f}",
         megabytes(before),
         megabytes(peak_bytes()),
         f"{right} of {n_copies}",
         len(found.pairs) - right,
     ]
-    return table(["pictures", "seconds", "peak before", "peak", "copies found", "other pairs"], [row])
+    header = ["pictures", "features", "seconds", "peak before", "peak", "copies found", "other pairs"]
+    return table(header, [row])
+
+
+def many_like(
+    features: NDArray[np.float32], n: int, n_copies: int, alike: bool, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return n rows scattered around real ones, or around one of them; the last are copies of the first."""
+    spread = features.std(axis=0) * np.float32(0.5)
+    rows = np.empty((n, features.shape[1]), np.float32)
+    for begin in range(0, n, 5000):
+        block = rows[begin : begin + 5000]
+        block[:] = rng.normal(size=block.shape)
+        block *= spread
+        block += features[0] if alike else features[np.arange(begin, begin + len(block)) % len(features)]
+    rows[-n_copies:] = rows[:n_copies] * np.float32(1.01)
+    return rows
 
 
 def drawn(n_pictures: int, seed: int) -> NDArray[np.uint8]:
