@@ -1,8 +1,11 @@
-"""The studio in a real browser: Debian's Chromium, driven by Playwright; skipped where there is none.
+"""Pages in a real browser: Debian's Chromium, driven by Playwright; without one, skipped, and failed in CI.
 
 ``opened`` serves a desk in this process, ``started`` starts `tellapart studio` as a user would; the fixture
 ``window`` opens pages of either. A page that shows anything in its console, raises an error or asks another
 machine for anything fails its test.
+
+``TELLAPART_LOOK=FOLDER`` keeps what tests `shoot`; ``TELLAPART_SCREENSHOTS=docs/studio`` makes each `picture`
+of the documentation.
 """
 
 import os
@@ -16,12 +19,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 
 from servers import running
+
+try:
+    from playwright.sync_api import expect
+except ImportError:  # the fixture `chromium` says what to install
+    expect = None
 
 CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
 ARGUMENTS = [
@@ -39,13 +47,24 @@ AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The browser, for one file: Playwright keeps an event loop running, which other tests would meet."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if expect is None:
+        do_without("pip install playwright")
     if CHROMIUM is None:
-        pytest.skip("no Chromium was found: install Debian's to run the browser tests")
-    with playwright.sync_playwright() as running_playwright:
+        do_without("apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running_playwright:
         browser = running_playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+def do_without(command: str) -> NoReturn:
+    """Skip a test that needs what a command would install; in CI, where nothing may be left out, fail it."""
+    said = f"no browser can be driven here; to run the browser tests: {command}"
+    if os.environ.get("CI"):
+        pytest.fail(said, pytrace=False)
+    pytest.skip(said)
 
 
 @dataclass
@@ -128,15 +147,16 @@ class Window:
     Attributes
     ----------
     noise
-        Console messages, errors and requests to other machines.
+        Console messages, errors and requests to other machines, each with where it comes from.
     expected
-        Patterns of noise that a test provokes, such as ``"409"`` for a conflict.
+        Patterns of noise that a test provokes, such as ``"status of 409"`` for a conflict. Where it comes
+        from is not searched: a port may hold any number.
     """
 
     def __init__(self, browser: Any) -> None:
         self._browser = browser
         self._contexts: list[Any] = []
-        self.noise: list[str] = []
+        self.noise: list[tuple[str, str]] = []
         self.expected: list[str] = []
 
     def __call__(self, studio: Studio, address: str = "/", **options: Any) -> Any:
@@ -156,22 +176,26 @@ class Window:
         """Return one more page of a profile, which shows nothing yet."""
         page = context.new_page()
         page.on("console", self._note_message)
-        page.on("pageerror", lambda error: self.noise.append(f"error: {error}"))
+        page.on("pageerror", lambda error: self.noise.append((f"error: {error}", page.url)))
         page.on("request", self._note_request)
         return page
 
     def _note_message(self, message: Any) -> None:
-        self.noise.append(f"{message.type}: {message.text} ({message.location.get('url')})")
+        self.noise.append((f"{message.type}: {message.text}", str(message.location.get("url"))))
 
     def _note_request(self, request: Any) -> None:
         if is_outside(request.url):
-            self.noise.append(f"asks {request.url}")
+            self.noise.append(("asks another machine", request.url))
 
     def close(self) -> None:
         """Close all profiles; fail if a page complained."""
         for context in self._contexts:
             context.close()
-        unexpected = [text for text in self.noise if not any(re.search(one, text) for one in self.expected)]
+        unexpected = [
+            f"{text} ({where})"
+            for text, where in self.noise
+            if not any(re.search(pattern, text) for pattern in self.expected)
+        ]
         assert not unexpected, "\n".join(unexpected)
 
 
@@ -217,12 +241,30 @@ def check_reflows(page: Any, width: int = 320) -> None:
     assert wide <= width, f"at {width} px the page is {wide} px wide"
 
 
-def shoot(page: Any, name: str, *, full: bool = False) -> Path | None:
-    """Keep a screenshot as ``NAME.jpg`` where ``$TELLAPART_SCREENSHOTS`` says; without it, do nothing."""
-    folder = os.environ.get("TELLAPART_SCREENSHOTS")
+def tab_to(page: Any, target: Any, most: int = 80) -> None:
+    """Press Tab until an element has the focus, as somebody without a mouse would."""
+    expect(target).to_be_visible()
+    for _ in range(most):
+        if target.evaluate("node => node === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{most} times Tab do not lead to {target}")
+
+
+def shoot(page: Any, name: str, *, full: bool = False) -> None:
+    """Keep a screenshot for who wants to look at what a test saw; without ``$TELLAPART_LOOK``, do nothing."""
+    _keep("TELLAPART_LOOK", page, name, full)
+
+
+def picture(page: Any, name: str) -> None:
+    """Make a picture of the documentation; without ``$TELLAPART_SCREENSHOTS``, do nothing."""
+    _keep("TELLAPART_SCREENSHOTS", page, name, full=False)
+
+
+def _keep(variable: str, page: Any, name: str, full: bool) -> None:
+    folder = os.environ.get(variable)
     if not folder:
-        return None
+        return
     path = Path(folder) / f"{name}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=path, full_page=full, type="jpeg", quality=85)
-    return path

@@ -1,8 +1,6 @@
 import json
 import re
-import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +14,6 @@ from tellapart.evaluation.report import SECTIONS, render, write_figure, write_in
 from tellapart.evaluation.thresholds import Threshold
 from tellapart.records import Predictions, Skipped
 
-CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
 THRESHOLD = Threshold(0.31, "malignant", "validation", "sensitivity of at least 0.9")
 
 
@@ -250,29 +247,15 @@ def test_flow_ends_in_branches_where_they_add_up():
 # ---- in a browser ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium was found: install it to run the browser tests")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu"],
-        )
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(chromium, tmp_path):
     """Open a report from a file; any console message, page error or request fails the test at its end."""
     noise: list[str] = []
     pages = []
 
     def open_report(html: str, **options):
         (tmp_path / "report.html").write_text(html, encoding="utf-8")
-        page = browser.new_page(**options)
+        page = chromium.new_page(**options)
         page.on("console", lambda message: noise.append(message.text))
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("request", lambda request: noise.append(request.url) if is_outside(request.url) else None)
@@ -308,7 +291,7 @@ def counts(evaluation: Evaluation, threshold: float) -> tuple[int, int, int, int
 def test_arrow_keys_move_the_threshold_and_the_readout_agrees_with_numpy(opened):
     evaluation = two_classes()
     page = opened(render(evaluation, full_facts()))
-    slider = page.get_by_role("slider")
+    slider = page.get_by_role("slider", name="Threshold")
     assert readout(page).sensitivity == write_figure(evaluation.headline["sensitivity"], "sensitivity")
     slider.focus()
     scores = np.sort(evaluation.predictions.y_prob[:, 1])
@@ -332,7 +315,7 @@ def test_arrow_keys_move_the_threshold_and_the_readout_agrees_with_numpy(opened)
 def test_prevalence_reweights_ppv_and_npv_by_bayes_rule(opened):
     evaluation = two_classes()
     page = opened(render(evaluation))
-    page.get_by_label("Prevalence").fill("2")
+    page.get_by_role("spinbutton", name="Prevalence").fill("2")
     tp, fp, fn, tn = counts(evaluation, 0.31)
     sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
     ppv = 0.02 * sensitivity / (0.02 * sensitivity + 0.98 * (1 - specificity))
@@ -364,7 +347,7 @@ def test_class_selector_shows_one_class_against_the_rest(opened):
     positive, score = evaluation.predictions.y_true == 3, evaluation.predictions.y_prob[:, 3]
     assert int(readout(page).tp) == np.sum(positive & (score >= 0.5))
     assert int(readout(page).fp) == np.sum(~positive & (score >= 0.5))
-    assert float(page.get_by_label("Prevalence").input_value()) == pytest.approx(
+    assert float(page.get_by_role("spinbutton", name="Prevalence").input_value()) == pytest.approx(
         100 * positive.mean(), abs=0.05
     )
 

@@ -3,10 +3,8 @@
 import base64
 import json
 import re
-import shutil
 import urllib.request
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from tellapart.serving.keys import Keys
 from tellapart.serving.pages import STATIC
 from tellapart.serving.settings import Settings
 
-CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
 PAGES = ("try.html", "docs.html")
 
 
@@ -122,26 +119,15 @@ def contrast(one: str, other: str) -> float:
 # ---- in a browser --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium was found: install it to run the browser tests")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def opened(browser):
+def opened(chromium):
     """Open a page; console messages, errors and requests to elsewhere fail the test at its end."""
     noise: list[str] = []
     pages = []
 
     def open_page(address: str, *, expected: str = "", **options):
         origin = re.match(r"http://[^/]+/", address)[0]
-        page = browser.new_page(**options)
+        page = chromium.new_page(**options)
 
         def note(text: str) -> None:
             if not (expected and expected in text):

@@ -1,12 +1,9 @@
 import pytest
 
-from browser import check_accessible, check_reflows, opened, shoot
+from browser import check_accessible, check_reflows, expect, opened, shoot
 from pictures import write_class_folders
 
 pytestmark = pytest.mark.browser
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ def test_without_torch_the_view_says_what_to_install(studio, window, monkeypatch
 
     monkeypatch.setattr(augmentations, "_loading", [])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    window.expected.append("400")
+    window.expected.append("status of 400")
     page = window(studio, "/augment")
     expect(page.get_by_role("alert")).to_contain_text("pip install 'tellapart[train]'")
 

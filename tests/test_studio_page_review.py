@@ -2,10 +2,8 @@
 
 import pytest
 
-from browser import check_accessible, check_reflows, served, shoot
+from browser import check_accessible, check_reflows, expect, served, shoot
 from desks import ask, clinic, number
-
-expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = pytest.mark.browser
 
@@ -103,7 +101,7 @@ def test_in_the_blind_nothing_is_told_until_one_has_answered(studio, window):
 
 
 def test_what_somebody_else_changed_meanwhile_is_told_and_kept(studio, window, tmp_path):
-    window.expected = ["409"]
+    window.expected = ["status of 409"]
     page = window(studio, "/review")
     expect(heading(page)).to_be_visible()
     other = clinic(tmp_path / "clinic", actor="ben")
