@@ -4,10 +4,9 @@ import csv
 
 import pytest
 
-from browser import check_accessible, check_reflows, served, shoot
-from desks import ask, clinic
-
-expect = pytest.importorskip("playwright.sync_api").expect
+from browser import check_accessible, check_reflows, expect, served, shoot, tab_to
+from desks import ask, clinic, copies, desk_on
+from pictures import write_class_folders
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +44,35 @@ def test_what_is_left_as_it_is_can_be_seen_again(studio, window):
     page.get_by_label("also those decided on").check()
     expect(page.locator(".cluster")).to_contain_text("left as it is by anna")
     assert "all=yes" in page.url
+
+
+def test_of_more_clusters_than_one_answer_holds_all_can_be_seen(tmp_path, window):
+    n = 130
+    desk = desk_on(write_class_folders(tmp_path / "photos", {"cat": 2 * n}, size=(16, 16)))
+    ids = [sample.id for sample in desk.given.samples]
+    desk.catalog.attach_findings([copies("near-duplicates", *ids[k : k + 2]) for k in range(0, 2 * n, 2)])
+    with served(desk) as studio:
+        page = window(studio, "/duplicates")
+        for shown in (20, 40, 80):
+            expect(page.locator(".cluster")).to_have_count(shown)
+            page.get_by_role("button", name=f"More ({n - shown})").press("Enter")
+        expect(page.locator(".cluster")).to_have_count(n)
+        expect(page.get_by_role("button", name="More (")).to_have_count(0)
+        page.locator(".cluster").last.get_by_role("button", name="Leave as it is").click()
+        expect(page.locator(".cluster")).to_have_count(n - 1)
+        page.context.close()
+
+
+def test_from_the_first_conflict_to_a_new_split_without_a_mouse(studio, window, tmp_path):
+    page = window(studio, "/duplicates")
+    expect(page.locator(".cluster")).to_have_count(3)
+    page.keyboard.press("k")  # of the two labels, that of the first
+    expect(page.locator(".cluster")).to_have_count(2)
+    tab_to(page, page.get_by_role("button", name="Make the split anew"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="A new split")).to_be_visible(timeout=30_000)
+    expect(page.locator("main")).to_contain_text("No leak is left")
+    assert (tmp_path / "runs" / "split.csv").is_file()
 
 
 def test_two_images_are_compared(studio, window):

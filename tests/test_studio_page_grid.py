@@ -6,17 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from browser import check_accessible, check_reflows, opened, shoot
+from browser import check_accessible, check_reflows, expect, opened, shoot
 from pictures import write_class_folders
 from tellapart.audit.findings import Finding
 from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal, journal_path
+from tellapart.data.label_events import Change
 from tellapart.records import Predictions
 
 pytestmark = pytest.mark.browser
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 N_BENIGN, N_MALIGNANT = 160, 80
 
@@ -267,8 +265,10 @@ def test_images_never_seen_are_relabelled_too_once_that_was_confirmed(studio, wi
     page.keyboard.type("naevus")
     page.keyboard.press("Enter")
     expect(page.get_by_text("240 images will be labelled naevus")).to_be_visible()
+    page.get_by_label("Why?").fill("the clinic calls all of them so")
     page.get_by_role("button", name="Change 240").click()
     until(lambda: len(labels(studio)) == 240, seconds=20)
+    assert events(studio)[-1].why == "the clinic calls all of them so"
     press(page, "End")
     expect(page.locator(".cell.cursor .name")).to_have_text("naevus")
 
@@ -319,6 +319,7 @@ def test_a_suggestion_is_accepted(studio, window):
     expect(page.locator(".told")).to_have_text("1 of 240 images")
     page.keyboard.press("a")
     until(lambda: labels(studio) == {"benign/005.jpg": "malignant"})
+    assert events(studio)[0].source == "suggestion"
 
 
 def test_a_list_stays_while_its_images_are_relabelled(studio, window):
@@ -334,13 +335,87 @@ def test_a_list_stays_while_its_images_are_relabelled(studio, window):
     expect(page.locator(".cell.cursor")).to_have_accessible_name(re.compile("benign/013.jpg"))
 
 
+def look_at_other_lists(page, n=30):
+    """So many that the studio no longer keeps the first."""
+    page.evaluate(
+        """async (n) => {
+      const { httpTransport } = await import("/static/core/transport.js");
+      const { ask } = httpTransport();
+      for (let k = 0; k < n; k++) await ask("items", { search: `${k}`, count: 1 });
+    }""",
+        n,
+    )
+
+
+def test_a_list_that_the_studio_no_longer_has_labels_no_other_images(studio, window):
+    """Images never seen are selected by their places in a list; in another list these are of others."""
+    window.expected = ["status of 409"]
+    page = opened_grid(window, studio, "/grid?sort=confidence")
+    press(page, "2")
+    until(lambda: len(events(studio)) == 1)
+    look_at_other_lists(page)
+    press(page, "Control+a", "x")
+    expect(page.locator(".toast").last).to_contain_text("had this list no longer, and made it anew")
+    expect(page.locator(".toast").last).to_contain_text(
+        "100 of the 240 images that you had selected still are"
+    )
+    expect(page.get_by_role("button", name="Unselect 100")).to_be_visible()
+    assert len(events(studio)) == 1
+    press(page, "x")  # what is selected now has been seen
+    until(lambda: len(events(studio)) == 101)
+
+
+def test_a_list_made_anew_while_scrolling_keeps_cursor_and_selection(studio, window):
+    page = opened_grid(window, studio, "/grid?at=30")
+    press(page, "Shift+ArrowRight", "Shift+ArrowRight")
+    cursor_on(page, 32)
+    relabel(studio, "malignant/001.jpg", "benign")
+    expect(page.get_by_label(re.compile("^benign")).first).to_have_accessible_name(re.compile("161"))
+    look_at_other_lists(page)
+    page.locator(".host").evaluate("host => { host.scrollTop = host.scrollHeight; }")
+    expect(page.locator(".toast").last).to_contain_text("3 of the 3 images that you had selected still are")
+    expect(page.locator(".cell.cursor")).to_have_accessible_name(re.compile("benign/032.jpg"))
+    expect(page.locator('.cell[aria-selected="true"]')).to_have_count(3)
+    expect(page.locator(".cell.cursor")).to_be_in_viewport()
+
+
+def relabel(studio, sample_id, new):
+    catalog = studio.desk.catalog
+    old, i = sample_id.partition("/")[0], catalog.index(sample_id)
+    change = Change(sample_id, "label", old, new, old, catalog.sha256(i))
+    studio.desk.journal.write([change], actor="bob")
+
+
+def test_of_two_tabs_the_second_is_told_of_the_conflict_and_decides(studio, window):
+    """Neither hears what the other does, as when both are quick; the second asks before it writes over it."""
+    window.expected = ["status of 409"]
+    one = opened_grid(window, studio)
+    other = window.tab(one.context)
+    for page in (one, other):
+        page.route("**/api/changes", lambda route: None)
+        page.goto(f"{studio.url}/grid")
+        expect(cell(page, 1)).to_be_visible()
+    press(one, "ArrowRight", "2")
+    until(lambda: labels(studio) == {"benign/001.jpg": "malignant"})
+    press(other, "ArrowRight", "/")
+    other.keyboard.type("naevus")
+    press(other, "Enter")
+    conflict = other.get_by_role("dialog", name="Changed elsewhere")
+    row = conflict.get_by_role("row", name="benign/001.jpg")
+    expect(row).to_have_text(re.compile(r"benign/001\.jpg\s*malignant\s*ada\s*naevus"))
+    expect(cell(other, 1).locator(".name")).to_have_text("malignant")
+    assert [event.new for event in events(studio)] == ["malignant"]
+    conflict.get_by_role("button", name="Write mine over it").press("Enter")
+    until(lambda: labels(studio) == {"benign/001.jpg": "naevus"})
+    assert [(event.old, event.new) for event in events(studio)] == [
+        ("benign", "malignant"),
+        ("malignant", "naevus"),
+    ]
+
+
 def test_what_others_change_is_shown(studio, window):
     page = opened_grid(window, studio)
-    catalog = studio.desk.catalog
-    from tellapart.data.label_events import Change
-
-    change = Change("benign/002.jpg", "label", "benign", "malignant", "benign", catalog.sha256(2))
-    studio.desk.journal.write([change], actor="bob")
+    relabel(studio, "benign/002.jpg", "malignant")
     expect(cell(page, 2).locator(".name")).to_have_text("malignant")
 
 
@@ -412,7 +487,7 @@ def test_closely_only_what_is_seen_is_relabelled(studio, window):
 
 
 def test_a_file_that_is_no_picture_says_why(studio, window):
-    window.expected.append("404")
+    window.expected.append("status of 404")
     page = opened_grid(window, studio, "/grid?at=0&zoom=yes")
     expect(page.get_by_role("dialog")).to_contain_text("not an image, or damaged in its header")
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from browser import check_accessible, check_reflows, served, shoot
+from browser import check_accessible, check_reflows, expect, served, shoot
 from desks import number
 from stored_runs import predictions_of, write_run
 from tellapart.data.corrections import as_given
@@ -15,8 +15,6 @@ from tellapart.data.dermoscopy import draw_lesion
 from tellapart.data.journal import Journal
 from tellapart.data.label_events import Change
 from tellapart.studio.desk import Desk
-
-expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = pytest.mark.browser
 
@@ -96,7 +94,7 @@ def test_figures_are_the_stored_ones_with_their_intervals(studio, window):
     card = page.locator(".cards li").filter(has_text="Sensitivity")
     expect(card.locator(".value")).to_have_text(f"{stored['value']:.1%}".replace("%", " %"))
     low, high = (f"{100 * end:.1f}" for end in stored["ci95"])
-    expect(card).to_contain_text(f"{low}–{high} %")
+    expect(card).to_contain_text(f"{low} to {high} %")
     expect(page.get_by_text("40 images, held out at random before training")).to_be_visible()
 
 
@@ -132,6 +130,19 @@ def test_two_runs_side_by_side_and_the_images_that_one_mended(studio, window):
     expect(page).to_have_url(f"{studio.url}/results?run=second&with=first&outcome=fixed")
     expect(fixed).to_be_focused()
     shoot(page, "results", full=True)
+
+
+def test_the_grid_shows_the_predictions_of_the_run_that_is_chosen(studio, open_studio, window):
+    """After training anew somebody may want to see what the earlier run had said."""
+    runs = [studio.desk.runs / name for name in ("first", "second")]
+    page = window(open_studio(studio.desk.data, run=runs, journal=studio.desk.journal.path), "/grid")
+    which = page.get_by_role("combobox", name="Predictions of")
+    which.focus()
+    for run in ("second", "first"):
+        which.select_option(run)
+        wrong = matrix(studio, run)[0][1] + matrix(studio, run)[1][0]
+        expect(page.get_by_label(re.compile("^wrong"))).to_have_accessible_name(re.compile(f"{wrong}$"))
+    expect(which).to_be_focused()
 
 
 def test_corrected_labels_are_told_and_the_figures_can_follow(studio, window):
@@ -188,7 +199,7 @@ def test_it_is_accessible_and_narrow(studio, window):
 def test_a_damaged_run_is_told_and_another_can_be_chosen(studio, window):
     (studio.desk.runs / "second" / "evaluation" / "predictions.csv").write_text("nonsense")
     page = window(studio, "/results?run=second")
-    window.expected.append("400")
+    window.expected.append("status of 400")
     expect(page.get_by_role("alert")).to_contain_text("predictions.csv has the columns nonsense")
     page.get_by_role("button", name="Show the first run").click()
     expect(page.get_by_role("heading", name="Confusion matrix")).to_be_visible()

@@ -1,14 +1,14 @@
 """The page around the views, in a browser: its links, keys, notes, and what it does when something fails."""
 
+import json
 import re
+from dataclasses import asdict
 
 import pytest
 
-from browser import check_accessible, check_reflows, opened, shoot, started
+from browser import Window, check_accessible, check_reflows, expect, opened, shoot, started
+from desks import suspect
 from pictures import write_class_folders
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 pytestmark = pytest.mark.browser
 
@@ -121,6 +121,49 @@ def test_keys_can_be_switched_off_and_on(studio, window):
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
 
 
+def test_keys_that_are_switched_off_stay_off_in_a_studio_started_anew(tmp_path, open_studio, window):
+    """Digits with Shift, which label as class 11 and so on, and capital letters are characters as well."""
+    folder = write_class_folders(tmp_path / "many", {f"class {k:02d}": 1 for k in range(12)})
+    page = window(open_studio(folder, keys={"flag": "Shift+f"}), "/grid")
+    expect(page.locator(CELL).first).to_be_visible()
+    page.keyboard.press("Shift+Digit1")
+    expect(page.locator(CELL).first).to_contain_text("class 10")
+    page.keyboard.press("Shift+F")
+    expect(page.locator(CELL).nth(1)).to_have_accessible_name(re.compile("flagged"))
+    page.get_by_role("button", name="Keys").click()
+    page.get_by_role("checkbox", name="Keys without Ctrl").uncheck()
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator(".actions kbd").first).to_be_hidden()
+
+    again = open_studio(folder, keys={"flag": "Shift+f"})  # at another port
+    page.goto(again.link())
+    expect(page.locator(CELL).first).to_contain_text("class 10")
+    expect(page.locator(".actions kbd").first).to_be_hidden()
+    n = len(again.desk.journal.events())
+    for key in ("2", "Shift+Digit1", "Shift+F", "x", "?", "Shift+Digit0"):
+        page.keyboard.press(key)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".toast")).to_contain_text("Undone: class 01/000.png")
+    assert len(again.desk.journal.events()) == n + 1
+
+
+def test_a_check_that_ends_meanwhile_is_seen_in_the_view_that_is_open(studio, window):
+    page = window(studio, "/grid")
+    page.clock.install()
+    page.reload()
+    expect(page.locator(CELL).first).to_be_visible()
+    count = page.get_by_role("link", name="Review").locator(".count")
+    expect(count).to_be_empty()
+    finding = suspect("cat/002.png", "cat", "dog", 0.1)
+    path = studio.desk.arrivals.findings_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"findings": [asdict(finding)]}))
+    page.clock.fast_forward(20_000)
+    expect(count).to_have_text("1")
+    expect(page.get_by_label(re.compile("^suspected label"))).to_be_visible()
+    expect(page.locator(CELL).nth(2)).to_have_accessible_name(re.compile("suspected to be dog"))
+
+
 def test_keys_written_in_a_field_are_text(studio, window):
     page = window(studio, "/grid")
     search = page.get_by_role("searchbox")
@@ -175,10 +218,9 @@ def shell(chromium, tmp_path_factory):
     """A page for tests that change nothing on it."""
     folder = write_class_folders(tmp_path_factory.mktemp("shell") / "photos", {"cat": 2, "dog": 2})
     with opened(folder) as studio:
-        page = chromium.new_page()
-        page.goto(studio.link())
-        yield page
-        page.close()
+        opener = Window(chromium)
+        yield opener(studio, "/training")
+        opener.close()
 
 
 def test_a_write_is_shown_at_once_and_again_when_it_is_on_disk(studio, window):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from browser import check_accessible, check_reflows, opened, shoot
+from browser import check_accessible, check_reflows, expect, opened, shoot
 from desks import ask
 from pictures import write_class_folders
 from tellapart.data.label_events import Change
@@ -12,9 +12,6 @@ from tellapart.data.reader import hash_file
 from tellapart.studio import jobs
 
 pytestmark = pytest.mark.browser
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 TRAINER = """
 import json, math, os, shutil, sys, time

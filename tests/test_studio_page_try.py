@@ -4,13 +4,20 @@ import csv
 import numpy as np
 import pytest
 
-from browser import ARGUMENTS, CHROMIUM, Window, check_accessible, check_reflows, opened, shoot
+from browser import (
+    ARGUMENTS,
+    CHROMIUM,
+    Window,
+    check_accessible,
+    check_reflows,
+    expect,
+    opened,
+    shoot,
+    tab_to,
+)
 from pictures import class_picture, encode
 
 pytestmark = pytest.mark.browser
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 HAND_OVER = """([kind, name, text]) => {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -56,6 +63,21 @@ def test_an_image_is_dropped_answered_and_sent_back_as_wrong(studio, window, les
     (row,) = csv.DictReader((studio.desk.examples / "examples.csv").open(newline=""))
     assert (studio.desk.examples / row["path"]).read_bytes() == lesion
     assert (row["label"], row["answer"], row["who"]) == (wrong, expected.label, "ada")
+
+
+def test_an_image_is_tried_and_corrected_without_a_mouse(studio, window, lesion, trained, tmp_path):
+    (tmp_path / "mine.png").write_bytes(lesion)
+    page = window(studio, "/try")
+    tab_to(page, page.get_by_role("button", name="Choose files"))
+    with page.expect_file_chooser() as caught:
+        page.keyboard.press("Enter")
+    caught.value.set_files(tmp_path / "mine.png")
+    answer = page.get_by_role("region", name="mine.png")
+    wrong = next(name for name in trained.model.class_names if name != trained.model.answer(lesion).label)
+    tab_to(page, answer.get_by_role("button", name=wrong))
+    page.keyboard.press("Enter")
+    expect(answer.get_by_role("status")).to_contain_text(f"Kept as {wrong}")
+    assert len(list((studio.desk.examples / wrong).iterdir())) == 1
 
 
 def test_images_are_pasted_or_chosen_several_at_once(studio, window, lesion, tmp_path):
@@ -107,7 +129,7 @@ def test_a_photograph_is_tried(chromium, studio, trained):
 
 def test_without_a_model_the_view_says_where_to_get_one(photos, window, tmp_path):
     with opened(photos, runs=tmp_path / "none") as studio:
-        window.expected.append("400")
+        window.expected.append("status of 400")
         page = window(studio, "/try")
         page.get_by_role("button", name="Train a model").click()
         expect(page.get_by_role("heading", name="Training", exact=True)).to_be_visible()

@@ -2,23 +2,31 @@
 import { announce, toast } from "./dom.js";
 import { labelling } from "./labels.js";
 
-/** The parameters of a view's address; `publish(parameters, push)` puts them where people can see and share them. */
-function addressable(text, emit, publish) {
-  let parameters = new URLSearchParams(text);
-  const adopt = (next) => {
-    parameters = new URLSearchParams(next);
-    emit("state", { state: parameters });
-  };
+const escaped = (name) => String(name).replace(/[\\,]/g, "\\$&");
+
+/** Parameters of an address, without null, false, "" and []. Commas join lists; those in names have a backslash. */
+export function address(parameters) {
+  const found = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    const text = Array.isArray(value) ? value.map(escaped).join(",") : value ?? "";
+    if (text !== "" && text !== false) found.set(name, text);
+  }
+  return found;
+}
+
+/** The parameters of a view; `publish(parameters, push)` puts them where people can see and share them. */
+function addressable(emit, publish) {
+  let parameters = new URLSearchParams();
+  const adopt = (next) => { parameters = new URLSearchParams(next); emit("state"); };
   return {
-    get: () => new URLSearchParams(parameters),
     adopt,
-    /** Change some parameters; null, "" and [] take one out, lists are joined by commas. `push` makes a step to go back to. */
+    all: () => Object.fromEntries(parameters),
+    get: (name, otherwise = "") => parameters.get(name) ?? otherwise,
+    /** The names in a list. */
+    names: (name) => (parameters.get(name)?.match(/(\\.|[^,\\])+/g) ?? []).map((one) => one.replace(/\\(.)/g, "$1")),
+    /** Change some parameters, see `address`. `push` makes a step to go back to. */
     set(partial, { push = false } = {}) {
-      const next = new URLSearchParams(parameters);
-      for (const [name, value] of Object.entries(partial)) {
-        if (value === null || value === undefined || value === "" || value?.length === 0) next.delete(name);
-        else next.set(name, Array.isArray(value) ? value.join(",") : value);
-      }
+      const next = address({ ...Object.fromEntries(parameters), ...partial });
       if (next.toString() === parameters.toString()) return;
       publish(next, push);
       adopt(next);
@@ -27,17 +35,18 @@ function addressable(text, emit, publish) {
 }
 
 /**
- * @param {{transport: object, overview: object, keys: object, address?: string, publish?: function, go?: function}} parts
+ * @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
  * @returns {object} {ask, show, showFull, overview, state, go, labels, keys, on, emit, announce, toast}
  */
-export function createContext({ transport, overview, keys, address = "", publish = () => {}, go = () => {} }) {
+export function createContext({ transport, overview, keys, publish = () => {}, go = () => {} }) {
   const listeners = new Map();
   const on = (event, listener) => {
     listeners.set(event, [...(listeners.get(event) ?? []), listener]);
     return () => listeners.set(event, listeners.get(event).filter((other) => other !== listener));
   };
   const emit = (event, detail = {}) => (listeners.get(event) ?? []).forEach((listener) => listener(detail));
-  const context = { ...transport, overview, keys, go, on, emit, announce, toast, state: addressable(address, emit, publish) };
+  const state = addressable(emit, publish);
+  const context = { ...transport, overview, keys, go, on, emit, announce, toast, state };
   context.labels = labelling(context);
   return context;
 }
@@ -46,8 +55,8 @@ export function createContext({ transport, overview, keys, address = "", publish
 export function scoped(context) {
   const offs = [];
   const kept = (off) => (offs.push(off), off);
-  const view = { ...context,
-    on: (event, listener) => kept(context.on(event, listener)),
-    keys: Object.assign(Object.create(context.keys), { bind: (scope, handlers) => kept(context.keys.bind(scope, handlers)) }) };
-  return [view, () => offs.forEach((off) => off())];
+  const bind = (scope, handlers) => kept(context.keys.bind(scope, handlers));
+  const keys = Object.assign(Object.create(context.keys), { bind });
+  return [{ ...context, on: (event, listener) => kept(context.on(event, listener)), keys },
+    () => offs.forEach((off) => off())];
 }

@@ -1,5 +1,6 @@
 // The virtual grid: of any number of images, only those in sight are in the page. Views and notebooks mount it.
-import { h, percent } from "./dom.js";
+import { h } from "./dom.js";
+import { percent } from "/shared/curves.js";
 
 /** Long edges of the pictures, in pixels. */
 export const SIZES = { small: 104, medium: 160, large: 300 };
@@ -12,31 +13,39 @@ const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 /** What stands beside the label: glyphs, and in words what was predicted otherwise. */
 function marksOf(item, edge) {
-  const otherwise = item.correct === false && (edge < SIZES.medium ? "≠" : edge < SIZES.large ? `≠ ${item.predicted}` : `≠ ${item.predicted} ${percent(item.p, 0)}`);
-  return [item.excluded && "⊘", item.flagged && "⚑", item.suggested && item.label === item.given && "?", otherwise].filter(Boolean).join(" ");
+  const otherwise = item.correct === false && ["≠", edge >= SIZES.medium && item.predicted,
+    edge >= SIZES.large && percent(item.p, 0)].filter(Boolean).join(" ");
+  const doubted = item.suggested && item.label === item.given;
+  return [item.excluded && "⊘", item.flagged && "⚑", doubted && "?", otherwise].filter(Boolean).join(" ");
 }
 
 /** An image in words, for those who do not see it. */
 export function describe(item) {
   const found = item.findings.filter((kind) => kind !== "suspected label");
   return [item.label, item.excluded && "excluded", item.flagged && "flagged", item.changed && `given as ${item.given}`,
-    item.predicted && `predicted ${item.predicted} ${percent(item.p, 0)}`, item.suggested && `suspected to be ${item.suggested}`, ...found, item.id].filter(Boolean).join(", ");
+    item.predicted && `predicted ${item.predicted} ${percent(item.p, 0)}`,
+    item.suggested && `suspected to be ${item.suggested}`, ...found, item.id].filter(Boolean).join(", ");
 }
 
 /**
- * @param {{ask: function, show: function, keys: object, on: function}} context
+ * @param {object} context of the view
  * @param {HTMLElement} host a box with a height of its own, which will scroll
- * @param {{name?: string, edge?: number, moved?: function(object|null, number), selected?: function(number), opened?: function,
- *          listed?: function(number)}} options `moved` hears where the cursor is, `selected` how many are chosen, `opened` of
- *   double clicks, `listed` how many images a new list has
- * @returns {object} {open, refresh, setEdge, moveTo, step, chosen, unselect, takeDown, item, total, cursor; selection and touched, how many are chosen and have changed since the list was made}
+ * @param {object} options `moved(item, cursor)` hears where the cursor is, `selected(n)` how many are chosen,
+ *   `opened()` of double clicks, `listed(total)` how many images a new list has, `renewed(before, after)` that the
+ *   studio had the list no longer and made it anew: how many were selected, and how many of them still are
+ * @returns {object} {open, refresh, setEdge, moveTo, step, chosen, unselect, takeDown, item, total, cursor, selection,
+ *   touched}; the last two tell how many are chosen, and how many have changed since the list was made
  */
-export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SIZES.medium, moved = () => {}, selected = () => {}, opened = () => {}, listed = () => {} } = {}) {
+export function grid(context, host, options = {}) {
+  const nothing = () => {};
+  const { moved = nothing, selected = nothing, opened = nothing, listed = nothing, renewed = nothing } = options;
+  const { ask, show, keys, on } = context;
+  let edge = options.edge ?? SIZES.medium;
   let query = {}, stamp = "", total = 0, epoch = 0, asked = 0;
   let cursor = 0, anchor = 0, base = new Set(), selection = new Set();
   let columns = 1, width = 0, view = 0, row = 1, ratio = 1, frame = 0;
   const chunks = new Map(), placeOf = new Map(), touched = new Set(), cells = new Map();
-  const spacer = h("div", { class: "cells", role: "listbox", "aria-multiselectable": "true", "aria-label": name });
+  const spacer = h("div.cells", { role: "listbox", "aria-multiselectable": "true", "aria-label": "Images" });
   host.classList.add("virtual");
   host.append(spacer);
 
@@ -54,7 +63,7 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     for (const [position, cell] of cells) place(cell, position);
     render();
   }
-  const top = () => host.scrollTop * ratio; // of what is in sight, in a box that may be taller than browsers can lay out
+  const top = () => host.scrollTop * ratio; // of what is in sight; the box may be taller than browsers can lay out
   function place(cell, position) {
     const step = (width + GAP) / columns;
     cell.style.width = `${Math.floor(step - GAP)}px`;
@@ -68,7 +77,8 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     const last = clamp((Math.ceil((top() + view) / row) + OVERSCAN_ROWS) * columns, 0, total);
     const spare = [];
     for (const [position, cell] of cells) {
-      if ((position >= first && position < last) || (position === cursor && position < total)) continue; // the cursor's cell holds the focus
+      const focused = position === cursor && position < total;
+      if ((position >= first && position < last) || focused) continue;
       cells.delete(position);
       spare.push(cell);
     }
@@ -78,7 +88,9 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     if (ratio !== 1) for (const [position, cell] of cells) place(cell, position);
     need(first, last);
   }
-  function put(position, cell = h("div", { class: "cell", role: "option" }, h("img", { alt: "", decoding: "async", draggable: "false" }), h("span", { class: "name" }), h("span", { class: "marks" }))) {
+  const newCell = () => h("div.cell", { role: "option" },
+    h("img", { alt: "", decoding: "async", draggable: "false" }), h("span.name"), h("span.marks"));
+  function put(position, cell = newCell()) {
     cells.set(position, cell);
     if (!cell.isConnected) spacer.append(cell);
     place(cell, position);
@@ -102,7 +114,9 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     cell.setAttribute("aria-label", item ? describe(item) : "loading");
     caption.textContent = item?.label ?? "";
     marks.textContent = item ? marksOf(item, edge) : "";
-    for (const [mark, holds] of Object.entries({ changed: item?.changed, excluded: item?.excluded, saving: item?.saving, wrong: item?.correct === false, touched: item && touched.has(item.i) })) cell.classList.toggle(mark, Boolean(holds));
+    const marked = { ...item, wrong: item?.correct === false, touched: item && touched.has(item.i) };
+    for (const mark of ["changed", "excluded", "saving", "wrong", "touched"]) cell.classList.toggle(mark,
+      Boolean(marked[mark]));
   }
   const refill = () => { for (const position of cells.keys()) fill(position); };
 
@@ -119,8 +133,8 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     try {
       const answer = await ask("items", { ...query, list: stamp, start: chunk * CHUNK, count: CHUNK });
       if (mine !== epoch) return;
-      if (answer.list !== stamp) { adopt(answer); measure(); } // the old list is gone: the studio was started anew
-      else keep(chunk, answer.items);
+      if (answer.list === stamp) keep(chunk, answer.items);
+      else await renew();
     } catch (error) {
       if (mine === epoch) chunks.delete(chunk);
       throw error;
@@ -155,6 +169,15 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     selected(0);
   }
 
+  /** The studio no longer has this list: make it anew, and find cursor and selection again, as far as seen. */
+  async function renew() {
+    const before = selection.size, numbers = new Set([...selection].map((position) => itemAt(position)?.i));
+    await open(query, itemAt(cursor)?.i ?? null);
+    const { items } = numbers.size ? await ask("positions", { ...query, list: stamp }) : { items: [] };
+    choose(new Set([...items.keys()].filter((position) => numbers.has(items[position]))));
+    renewed(before, selection.size);
+  }
+
   /** Show the images of a query, the cursor on image `at` if it is among them. */
   async function open(next, at = null) {
     const mine = ++epoch, hadFocus = spacer.contains(document.activeElement);
@@ -176,7 +199,8 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     if (extend) choose(new Set([...base, ...range(anchor, cursor)]));
     else { anchor = cursor; base = new Set(selection); }
     const y = Math.floor(cursor / columns) * row;
-    if (y < top() || y + row > top() + view) host.scrollTop = (centre ? y - (view - row) / 2 : y < top() ? y : y + row - view) / ratio;
+    const outside = y < top() ? y : y + row > top() + view ? y + row - view : null;
+    if (outside !== null) host.scrollTop = (centre ? y - (view - row) / 2 : outside) / ratio;
     render();
     fill(before);
     fill(cursor);
@@ -201,22 +225,39 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
     choose(new Set());
     return true;
   }
-  /** The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. */
+  /**
+   * The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. None where
+   * the studio cannot tell which those are, because it no longer has the list that was seen.
+   */
   async function chosen() {
     const places = selection.size ? [...selection].sort((a, b) => a - b) : total ? [cursor] : [];
     if (places.every(itemAt)) return places.map(itemAt);
-    const told = await ask("positions", { ...query, list: stamp, first: places[0], last: places.at(-1) });
-    const [excluded, flagged] = [new Set(told.excluded), new Set(told.flagged)];
-    return places.map((position) => itemAt(position) ?? ((k, i = told.items[k]) => ({ i, label: told.label[k], excluded: excluded.has(i), flagged: flagged.has(i) }))(position - places[0]));
+    const seen = stamp, first = places[0];
+    try {
+      const told = await ask("positions", { ...query, list: seen, first, last: places.at(-1) });
+      if (seen !== stamp) return [];
+      const [excluded, flagged] = [new Set(told.excluded), new Set(told.flagged)];
+      const unseen = (k, i = told.items[k]) =>
+        ({ i, label: told.label[k], excluded: excluded.has(i), flagged: flagged.has(i) });
+      return places.map((position) => itemAt(position) ?? unseen(position - first));
+    } catch (error) {
+      if (error.status !== 409) throw error;
+      await renew();
+      return [];
+    }
   }
 
   const page = () => Math.max(1, Math.floor(view / row)) * columns;
-  const moves = { left: () => -1, right: () => 1, up: () => -columns, down: () => columns, first: () => -total, last: () => total, pageUp: () => -page(), pageDown: () => page() };
+  const moves = {
+    left: () => -1, right: () => 1, up: () => -columns, down: () => columns,
+    first: () => -total, last: () => total, pageUp: () => -page(), pageDown: () => page(),
+  };
   function go(step, extend) {
     const there = cursor + step, steps = Math.abs(step) <= columns; // one row or less does not go past an edge
     if (!steps || (there >= 0 && there < total)) moveTo(there, { extend });
   }
-  const bound = { select: () => toggle(cursor), selectAll: () => choose(new Set(range(0, total - 1))), close: unselect };
+  const selectAll = () => choose(new Set(range(0, total - 1)));
+  const bound = { select: () => toggle(cursor), selectAll, close: unselect };
   for (const [action, step] of Object.entries(moves)) {
     bound[action] = () => go(step(), false);
     bound[`extend${action[0].toUpperCase()}${action.slice(1)}`] = () => go(step(), true);
@@ -235,7 +276,8 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
   });
   spacer.addEventListener("dblclick", (event) => event.target.closest(".cell") && opened());
   host.addEventListener("scroll", () => { frame ||= requestAnimationFrame(render); }, { passive: true });
-  const sizes = new ResizeObserver(() => (host.clientWidth !== width || host.clientHeight !== view) && measure());
+  const resized = () => host.clientWidth !== width || host.clientHeight !== view;
+  const sizes = new ResizeObserver(() => resized() && measure());
   sizes.observe(host);
   const off = on("changed", ({ items, more }) => {
     if (more) { chunks.clear(); epoch++; asked = 0; }
@@ -252,10 +294,22 @@ export function grid({ ask, show, keys, on }, host, { name = "Images", edge = SI
   return {
     open, moveTo, chosen, unselect,
     refresh: () => open(query, itemAt(cursor)?.i ?? null),
-    setEdge(next) { edge = next; for (const cell of cells.values()) cell.dataset.picture = ""; measure(); refill(); moveTo(cursor, { focus: false, centre: true }); },
-    step: (delta, options) => moveTo(cursor + delta, options),
-    get item() { return itemAt(cursor) ?? null; },
-    get total() { return total; }, get cursor() { return cursor; }, get selection() { return selection.size; }, get touched() { return touched.size; },
-    takeDown() { off(); unbind(); sizes.disconnect(); cancelAnimationFrame(frame); epoch++; spacer.remove(); },
+    setEdge(next) {
+      edge = next;
+      for (const cell of cells.values()) cell.dataset.picture = "";
+      measure();
+      refill();
+      moveTo(cursor, { focus: false, centre: true });
+    }, step: (delta, how) => moveTo(cursor + delta, how), get item() { return itemAt(cursor) ?? null; },
+    get total() { return total; }, get cursor() { return cursor; },
+    get selection() { return selection.size; }, get touched() { return touched.size; },
+    takeDown() {
+      off();
+      unbind();
+      sizes.disconnect();
+      cancelAnimationFrame(frame);
+      epoch++;
+      spacer.remove();
+    },
   };
 }

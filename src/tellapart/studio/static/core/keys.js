@@ -1,37 +1,50 @@
 // Keys: one table of actions, their keys and what they do. Views bind actions, never keys, so that all can be remapped.
 import { dialog, h } from "./dom.js";
+import { tick } from "./parts.js";
 
-// Its form is fixed, name: ["key", "what it does"]: studio/shortcuts.py reads it, too. Keys with the same words share a line of help.
+// Its form is fixed, name: ["key", "what it does"]: studio/shortcuts.py reads it, too. Same words share a line of help.
 const ACTIONS = {
   left: ["ArrowLeft", "Move"], right: ["ArrowRight", "Move"], up: ["ArrowUp", "Move"], down: ["ArrowDown", "Move"],
-  first: ["Home", "To the first, to the last"], last: ["End", "To the first, to the last"], pageUp: ["PageUp", "A page up, a page down"], pageDown: ["PageDown", "A page up, a page down"],
+  first: ["Home", "To the first, to the last"], last: ["End", "To the first, to the last"],
+  pageUp: ["PageUp", "A page up, a page down"], pageDown: ["PageDown", "A page up, a page down"],
   extendLeft: ["Shift+ArrowLeft", "Select a range"], extendRight: ["Shift+ArrowRight", "Select a range"],
   extendUp: ["Shift+ArrowUp", "Select a range"], extendDown: ["Shift+ArrowDown", "Select a range"],
   select: ["Space", "Select or unselect"], selectAll: ["Ctrl+a", "Select all"],
-  label1: ["1", "Label as class 1 … 10, and advance"], label2: ["2", ""], label3: ["3", ""], label4: ["4", ""], label5: ["5", ""],
-  label6: ["6", ""], label7: ["7", ""], label8: ["8", ""], label9: ["9", ""], label10: ["0", "Label as class 1 … 10, and advance"],
-  label11: ["Shift+1", "Label as class 11 … 20, and advance"], label12: ["Shift+2", ""], label13: ["Shift+3", ""], label14: ["Shift+4", ""], label15: ["Shift+5", ""],
-  label16: ["Shift+6", ""], label17: ["Shift+7", ""], label18: ["Shift+8", ""], label19: ["Shift+9", ""], label20: ["Shift+0", "Label as class 11 … 20, and advance"],
+  label1: ["1", "Label as class 1 … 10, and advance"], label2: ["2", ""], label3: ["3", ""], label4: ["4", ""],
+  label5: ["5", ""], label6: ["6", ""], label7: ["7", ""], label8: ["8", ""], label9: ["9", ""],
+  label10: ["0", "Label as class 1 … 10, and advance"],
+  label11: ["Shift+1", "Label as class 11 … 20, and advance"], label12: ["Shift+2", ""], label13: ["Shift+3", ""],
+  label14: ["Shift+4", ""], label15: ["Shift+5", ""], label16: ["Shift+6", ""], label17: ["Shift+7", ""],
+  label18: ["Shift+8", ""], label19: ["Shift+9", ""], label20: ["Shift+0", "Label as class 11 … 20, and advance"],
   pick: ["/", "Pick a class by its name"], zoom: ["Enter", "Look closely"],
   larger: ["+", "Larger, smaller"], smaller: ["-", "Larger, smaller"], rotate: ["r", "Turn the picture"],
   accept: ["a", "Accept the suggestion"], keep: ["k", "Keep the label"], skip: ["s", "Skip"],
   exclude: ["x", "Exclude, or take in again"], flag: ["f", "Flag, or take the flag off"],
   next: ["n", "Next, previous"], previous: ["p", "Next, previous"],
   blind: ["b", "Hide label and prediction until you have answered"],
-  undo: ["Ctrl+z", "Undo"], redo: ["Ctrl+Shift+z", "Redo"], redoAlso: ["Ctrl+y", "Redo"], undoBack: ["Backspace", "Undo, and go back"],
+  undo: ["Ctrl+z", "Undo"], redo: ["Ctrl+Shift+z", "Redo"], redoAlso: ["Ctrl+y", "Redo"],
+  undoBack: ["Backspace", "Undo, and go back"],
   close: ["Escape", "Close, or unselect"], help: ["?", "This list"],
-  goGrid: ["g g", "Go to the grid"], goReview: ["g r", "Go to the review"], goDuplicates: ["g d", "Go to the duplicates"],
-  goAugment: ["g a", "Go to the augmentation"], goTraining: ["g t", "Go to the training"], goResults: ["g e", "Go to the results"],
-  goThreshold: ["g h", "Go to the threshold"], goTry: ["g y", "Go to try an image"], goHistory: ["g i", "Go to the history"],
+  goGrid: ["g g", "Go to the grid"], goReview: ["g r", "Go to the review"],
+    goDuplicates: ["g d", "Go to the duplicates"],
+  goAugment: ["g a", "Go to the augmentation"], goTraining: ["g t", "Go to the training"],
+  goResults: ["g e", "Go to the results"], goThreshold: ["g h", "Go to the threshold"],
+  goTry: ["g y", "Go to try an image"], goHistory: ["g i", "Go to the history"],
 };
 
-const OFF = "tellapart.keys-off";
 const SECOND_STROKE_MS = 1500;
-const TEXT = "textarea, [contenteditable=''], [contenteditable=true], input:not([type=checkbox], [type=radio], [type=range], [type=button], [type=submit], [type=file], [type=color])";
+const TEXT = "textarea, [contenteditable=''], [contenteditable=true], input:not([type=checkbox], [type=radio], " +
+  "[type=range], [type=button], [type=submit], [type=file], [type=color])";
 const CONTROL = "button, a[href], summary, select, input, [role=slider], [role=tab]";
 const MOVES = /^(Shift\+)?(Arrow\w+|Home|End|Page\w+)$/;
+const CHARACTER = /^(Shift\+)?.$/u; // what speech or a slip of the hand may type: WCAG 2.1.4 wants it off on request
 
-/** The ways to write the key of an event as in the table: what is printed on it, and which digit it is on any layout. */
+// In a cookie, since these do not look at the port, which may be another one each time the studio is started.
+const OFF = "tellapart-keys=off";
+const isOff = () => document.cookie.split("; ").includes(OFF);
+const switchOff = (off) => { document.cookie = `${OFF}; path=/; samesite=strict; max-age=${off ? 34_000_000 : 0}`; };
+
+/** The ways to write an event's key as in the table: what is printed on it, and which digit it is on any layout. */
 export function strokes(event) {
   const { key, code, shiftKey } = event;
   const mod = event.ctrlKey || event.metaKey ? "Ctrl+" : event.altKey ? "Alt+" : "";
@@ -55,18 +68,18 @@ function wanted(target, stroke) {
   return control.matches("input, [role=slider], [role=tab]") && MOVES.test(stroke);
 }
 
-const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": " then " };
-const readable = (stroke) => stroke.replace(/Arrow\w+/, (name) => caps[name]).replace(/(^| )([a-z])(?= |$)/g, (_, gap, letter) => gap + letter.toUpperCase());
+const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Backspace: "⌫" };
+const readable = (stroke) => stroke.replace(/Arrow\w+|Backspace/, (name) => caps[name]).replace(" ", " then ")
+  .replace(/(^| |\+)([a-z])(?= |$)/g, (_, before, letter) => before + letter.toUpperCase());
 
 /**
  * The keyboard of one page or widget.
  * @param {Document|Element} host where keys are listened for
  * @param {Object<string, string>} remapped action -> key, over the table above
- * @returns {{bind: function(Element|null, Object<string, function>): function, keyOf: function(string): string,
- *            help: function, off: boolean}}
- *   `bind(scope, {action: handler})` returns what unbinds it. Handlers get the event; one that returns false did nothing, and
- *   the next is asked, the last bound first. `label` stands for label1 to label20, and gets the number from 0 as second
- *   argument. Keys reach a scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere.
+ * @returns {object} {bind(scope, {action: handler}), cap(action), help()}
+ *   `bind` returns what unbinds. Handlers get the event; one that returns false did nothing, and the next is asked, the
+ *   last bound first. `label` stands for label1 to label20, and gets the number from 0 as second argument. Keys reach a
+ *   scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere.
  */
 export function keyboard(host, remapped = {}) {
   const keyOf = (action) => remapped[action] ?? ACTIONS[action]?.[0];
@@ -75,7 +88,7 @@ export function keyboard(host, remapped = {}) {
 
   const handlerOf = (handlers, action) => {
     const labels = /^label(\d+)$/.exec(action);
-    return handlers[action] ?? (labels && handlers.label ? (event) => handlers.label(event, Number(labels[1]) - 1) : null);
+    return handlers[action] ?? (labels && handlers.label && ((event) => handlers.label(event, Number(labels[1]) - 1)));
   };
   const reached = (target) => {
     const modal = target.closest?.("dialog[open]");
@@ -92,13 +105,13 @@ export function keyboard(host, remapped = {}) {
     }
     return false;
   };
-  const begins = (target, stroke) =>
-    reached(target).some(({ handlers }) => Object.keys(handlers).some((action) => keyOf(action)?.startsWith(`${stroke} `)));
+  const begins = (target, stroke) => reached(target).some(({ handlers }) =>
+    Object.keys(handlers).some((action) => keyOf(action)?.startsWith(`${stroke} `)));
 
   host.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing) return;
     for (const stroke of strokes(event)) {
-      if (wanted(event.target, stroke) || (api.off && [...stroke].length === 1)) continue;
+      if (wanted(event.target, stroke) || (!prefix && CHARACTER.test(stroke) && isOff())) continue;
       const whole = prefix ? `${prefix} ${stroke}` : stroke;
       const first = !prefix && begins(event.target, stroke);
       if (!first && !perform(event, whole)) continue;
@@ -112,26 +125,28 @@ export function keyboard(host, remapped = {}) {
     if (!["Shift", "Control", "Alt", "Meta"].includes(event.key)) prefix = "";
   });
 
-  const api = {
-    keyOf,
-    get off() { return localStorage.getItem(OFF) === "yes"; },
-    set off(value) { localStorage.setItem(OFF, value ? "yes" : "no"); },
+  const top = host.documentElement ?? host;
+  const showOff = () => top.classList.toggle("keys-off", isOff()); // buttons then name no key
+  showOff();
+  return {
+    /** An action's key, to stand on a button. */
+    cap: (action) => h("kbd", readable(keyOf(action))),
     bind(scope, handlers) {
       const entry = { scope, handlers };
       bound.push(entry);
       return () => bound.includes(entry) && bound.splice(bound.indexOf(entry), 1);
-    },
-    help() {
+    }, help() {
       const lines = new Map();
       for (const [action, [, text]] of Object.entries(ACTIONS)) {
-        if (text && bound.some(({ handlers }) => handlerOf(handlers, action))) lines.set(text, [...(lines.get(text) ?? []), readable(keyOf(action))]);
+        if (!text || !bound.some(({ handlers }) => handlerOf(handlers, action))) continue;
+        lines.set(text, [...(lines.get(text) ?? []), h("kbd", readable(keyOf(action)))]);
       }
-      const rows = [...lines].map(([text, names]) => h("div", {}, h("dt", {}, names.map((name) => h("kbd", {}, name))), h("dd", {}, text)));
-      const single = h("input", { type: "checkbox", change: (event) => (api.off = !event.target.checked) });
-      single.checked = !api.off;
-      return dialog("Keys", h("div", {}, h("dl", { class: "keys" }, rows),
-        h("label", { class: "check" }, single, "Keys without Ctrl, such as A or 1, do something")), [{ value: null, text: "Close", primary: true }]);
+      const rows = [...lines].map(([text, keys]) => h("div", h("dt", keys), h("dd", text)));
+      const single = tick("Keys without Ctrl, such as A, 1 or Shift+1, do something", !isOff(), (on) => {
+        switchOff(!on);
+        showOff();
+      });
+      return dialog("Keys", h("div", h("dl.keys", rows), single), [{ value: null, text: "Close", primary: true }]);
     },
   };
-  return api;
 }

@@ -1,7 +1,8 @@
 // Labels and marks: shown at once, written in order, undone, and kept in step with other windows.
-import { dialog, h } from "./dom.js";
+import { dialog, h, number } from "./dom.js";
+import { table } from "./parts.js";
 
-const POLL_MS = 2000;
+const POLL_MS = 2000, MOST_TOLD = 8;
 const PROPERTY = { label: "label", excluded: "excluded", flagged: "flagged", review: "reviewed" };
 const asText = (value) => (typeof value === "boolean" ? (value ? "yes" : "") : value ?? "");
 
@@ -12,8 +13,7 @@ export const withValue = (item, field, value) =>
 /**
  * Writing for one window. Emits "changed" with {items}: those just shown have `saving` true until they are on disk.
  * @param {{ask: function, emit: function, announce: function, toast: function}} context
- * @returns {{write: function(object[], string, string, object=): Promise<object|null>, undo: function(number=): Promise<object|null>,
- *            perform: function(string, object): Promise<object>, redo: function(): Promise<object|null>, follow: function(number): function}}
+ * @returns {object} {write, perform, undo, redo, follow}
  */
 export function labelling({ ask, emit, announce, toast }) {
   const window_ = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID is for https only
@@ -34,7 +34,7 @@ export function labelling({ ask, emit, announce, toast }) {
     }
     emit("changed", { items: items.map(current) });
   }
-  /** One write on its way has ended, and has written `items` or nothing: what is sure is shown, where no other is under way. */
+  /** One write has ended, and has written `items` or nothing: what is sure is shown, where no other is under way. */
   function settle(numbers, items = []) {
     const written = new Map(items.map((item) => [item.i, item]));
     const settled = numbers.map((i) => [i, shown.get(i)]).filter(([i, entry]) => {
@@ -48,40 +48,46 @@ export function labelling({ ask, emit, announce, toast }) {
    * Write `value` into `field` ("label", "excluded", "flagged", "review") of items; marks are "yes" or "".
    * Resolves to the answer with its batch, or to null where somebody else was first and theirs was kept.
    */
-  async function write(items, field, value, { source = items.length > 1 ? "bulk" : "key", why = "", model = "" } = {}) {
+  async function write(items, field, value, options = {}) {
+    const { source = items.length > 1 ? "bulk" : "key", why = "" } = options;
     const [before, numbers] = [items.map(current), items.map(({ i }) => i)];
     const seen = before.map((item) => asText(item[PROPERTY[field]]));
+    const wish = { items: numbers, field, seen, new: value, source, why, window: window_ };
     show(before, field, value);
     return inTurn(async () => {
       try {
-        const answer = await ask("write", { items: numbers, field, seen, new: value, why, source, model, window: window_ });
-        // Of many, the answer tells only the first.
-        settle(numbers, [...before.map((item) => ({ ...withValue(item, field, value), saving: false })), ...answer.items]);
+        const answer = await ask("write", wish);
+        const written = before.map((item) => ({ ...withValue(item, field, value), saving: false }));
+        settle(numbers, [...written, ...answer.items]); // of many, the answer tells only the first
         return answer;
       } catch (error) {
         settle(numbers);
-        if (error.status !== 409) throw error;
-        return settleConflict(error, before, field, value, { source, why, model });
+        if (error.status !== 409 || !error.clashes.length) throw error;
+        settleConflict(error.clashes, before, field, value, options);
+        return null;
       }
     });
   }
 
-  async function settleConflict(error, items, field, value, options) {
-    const found = new Map(error.clashes.map((clash) => [clash.i, clash]));
+  /** Show what stands there now, and ask whose is to hold. */
+  async function settleConflict(clashes, items, field, value, options) {
+    const found = new Map(clashes.map((clash) => [clash.i, clash]));
     const now = items.map((item) => (found.has(item.i) ? withValue(item, field, found.get(item.i).found) : item));
     emit("changed", { items: now });
-    const shownAs = (text) => text || "blank";
-    const rows = error.clashes.slice(0, 8).map((clash) => h("tr", {}, h("th", { scope: "row" }, items.find(({ i }) => i === clash.i)?.id ?? `image ${clash.i}`),
-      h("td", {}, shownAs(clash.found)), h("td", {}, clash.by ?? "the data"), h("td", {}, shownAs(clash.wanted ?? value))));
-    const table = h("div", { class: "scroll", tabindex: "0" }, h("table", { class: "table" }, h("thead", {}, h("tr", {}, ["Image", "Now", "By", "Yours"].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, rows)));
-    const text = `Somebody changed ${error.clashes.length === 1 ? "this" : `${error.clashes.length} of these`} since you looked. Nothing of yours was written.`;
-    dialog("Changed elsewhere", h("div", {}, h("p", {}, text), table), [{ value: false, text: "Keep what stands there", primary: true }, { value: true, text: "Write mine over it" }])
-      .then((mine) => mine && write(now, field, value, options));
-    return null;
+    const idOf = new Map(items.map(({ i, id }) => [i, id])); // of those never seen, the id is not known
+    const rows = clashes.slice(0, MOST_TOLD).map((clash) =>
+      [idOf.get(clash.i) ?? `image ${clash.i}`, clash.found || "blank", clash.by ?? "the data", value || "blank"]);
+    const n = clashes.length === 1 && items.length === 1 ? "this"
+      : `${number(clashes.length)} of these ${number(items.length)}`;
+    const text = `Somebody changed ${n} since you looked. Nothing of yours was written.`;
+    const content = h("div", h("p", text), table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
+      clashes.length > rows.length && h("p", `and ${number(clashes.length - rows.length)} more`));
+    const answers = [{ value: false, text: "Keep what stands there", primary: true },
+      { value: true, text: "Write mine over it" }];
+    if (await dialog("Changed elsewhere", content, answers)) await write(now, field, value, options);
   }
 
-  /** Have another operation write, after what is on its way; "changed" says `more` where it does not hold all that changed. */
+  /** Have another operation write, in turn; "changed" says `more` where it does not hold all that changed. */
   const perform = (operation, values) => inTurn(async () => {
     const answer = await ask(operation, { ...values, window: window_ });
     emit("changed", { items: answer.items, more: answer.n > answer.items.length });

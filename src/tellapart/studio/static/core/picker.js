@@ -1,6 +1,8 @@
 // Choosing a class by typing part of its name, or a new one.
 import { h, openDialog } from "./dom.js";
 
+const MOST_SHOWN = 100;
+
 /**
  * @param {string[]} names of the classes
  * @param {string} title of the dialog
@@ -10,28 +12,37 @@ export function pickClass(names, title = "Label as") {
   return new Promise((resolve) => {
     const before = document.activeElement;
     let shown = [], active = 0, answer = null;
-    const list = h("ul", { class: "options", id: "class-options", role: "listbox", "aria-label": "Classes" });
-    const field = h("input", { class: "field", type: "text", role: "combobox", "aria-expanded": "true", "aria-controls": "class-options", "aria-label": "Class", autocomplete: "off", spellcheck: "false", autofocus: true, maxlength: "200", input: () => { active = 0; draw(); } });
-    const box = h("dialog", { class: "dialog picker", "aria-label": title, close: () => { box.remove(); before?.focus?.({ preventScroll: true }); resolve(answer); } }, h("h2", {}, title), field, list);
+    const list = h("ul.options", { id: "class-options", role: "listbox", "aria-label": "Classes" });
+    const combobox = { role: "combobox", "aria-expanded": "true", "aria-controls": "class-options",
+      "aria-label": "Class" };
+    const typing = { type: "text", autocomplete: "off", spellcheck: "false", autofocus: true, maxlength: "200" };
+    const input = () => { active = 0; draw(); };
+    const field = h("input.field", { ...combobox, ...typing, input, keydown });
+    const close = () => { box.remove(); before?.focus?.({ preventScroll: true }); resolve(answer); };
+    const box = h("dialog.dialog.picker", { "aria-label": title, close }, h("h2", title), field, list);
     const choose = (name) => { answer = name; box.close(); };
 
     function draw() {
       const typed = field.value.trim(), folded = typed.toLocaleLowerCase();
       const rank = (name) => (name.toLocaleLowerCase().startsWith(folded) ? 0 : 1);
-      shown = names.filter((name) => name.toLocaleLowerCase().includes(folded)).sort((a, b) => rank(a) - rank(b)).slice(0, 100).map((name) => [name, name]);
+      const fitting = names.filter((name) => name.toLocaleLowerCase().includes(folded)).sort((a, b) =>
+        rank(a) - rank(b));
+      shown = fitting.slice(0, MOST_SHOWN).map((name) => [name, name]);
       if (typed && !names.includes(typed)) shown.push([typed, `New class “${typed}”`]);
-      list.replaceChildren(...shown.map(([name, text], k) =>
-        h("li", { id: `class-option-${k}`, role: "option", "aria-selected": String(k === active), click: () => choose(name) }, text)));
+      list.replaceChildren(...shown.map(([name, text], k) => h("li", { id: `class-option-${k}`, role: "option",
+        "aria-selected": String(k === active), click: () => choose(name) }, text)));
       field.setAttribute("aria-activedescendant", shown.length ? `class-option-${active}` : "");
       list.children[active]?.scrollIntoView({ block: "nearest" });
     }
-    field.addEventListener("keydown", (event) => {
+    function keydown(event) {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (step) { active = (active + step + shown.length) % Math.max(1, shown.length); draw(); }
-      else if (event.key === "Enter" && shown.length) choose(shown[active][0]);
+      if (step) {
+        active = (active + step + shown.length) % Math.max(1, shown.length);
+        draw();
+      } else if (event.key === "Enter" && shown.length) choose(shown[active][0]);
       else return;
       event.preventDefault();
-    });
+    }
     draw();
     openDialog(box);
   });

@@ -1,15 +1,19 @@
 // A view in a notebook: it asks the kernel, keeps its parameters to itself, and its keys from the notebook around it.
-import { createContext, scoped } from "./context.js";
-import { clear, h, icon, speakIn } from "./dom.js";
+import { address, createContext, scoped } from "./context.js";
+import { fill, h, icon, speakIn } from "./dom.js";
 import { keyboard } from "./keys.js";
+import { button } from "./parts.js";
 import { AskError } from "./transport.js";
 
 const BATCH = 24, MOST_ON_THE_WAY = 2, PATIENCE_MS = 5000;
-const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==#"; // and what is to come in its place
+const NO_PICTURE = ""; // which an img takes for an error
+/** Shown until a picture comes; behind it stands which. */
+const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==#";
 
 /**
  * As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
- * @param {object} model of anywidget @param {function(boolean): void} late hears that an answer is long in coming, and that one came
+ * @param {object} model of anywidget
+ * @param {function(boolean): void} late hears that an answer is long in coming, and that one came
  */
 export function widgetTransport(model, late = () => {}) {
   const mine = crypto.getRandomValues(new Uint32Array(2)).join("-"); // a widget shown twice hears each answer twice
@@ -17,7 +21,8 @@ export function widgetTransport(model, late = () => {}) {
   const holds = (img, key) => img.getAttribute("src") === BLANK + key;
   let asked = 0, onTheWay = 0;
   const request = (op, args) => new Promise((resolve) => {
-    const id = `${mine} ${++asked}`, timer = op !== "changes" && setTimeout(late, PATIENCE_MS, true); // those may take for ever
+    const id = `${mine} ${++asked}`;
+    const timer = op !== "changes" && setTimeout(late, PATIENCE_MS, true); // those may take for ever
     open.set(id, (told) => { clearTimeout(timer); late(false); resolve(told); });
     model.send({ id, op, args });
   });
@@ -39,9 +44,10 @@ export function widgetTransport(model, late = () => {}) {
     if (!batch.length || onTheWay >= MOST_ON_THE_WAY) return;
     for (const [img] of batch) wanted.delete(img);
     onTheWay++;
-    const [, , pictures] = await request("thumbs", { items: batch.map(([, key]) => parseInt(key, 10)), size: Number(size) });
+    const items = batch.map(([, key]) => parseInt(key, 10));
+    const [, , pictures] = await request("thumbs", { items, size: Number(size) });
     onTheWay--;
-    batch.forEach(([img, key], k) => put(img, key, pictures[k], "image/jpeg"));
+    batch.forEach(([img, key], k) => put(img, key, pictures?.[k] ?? NO_PICTURE, "image/jpeg")); // none, where it failed
     fetchPictures();
   }
   return {
@@ -49,28 +55,28 @@ export function widgetTransport(model, late = () => {}) {
       const [status, answer] = await request(op, args);
       if (status !== 200) throw new AskError(answer.error, status, answer.clashes);
       return answer;
-    },
-    show(img, item, size = 160) {
+    }, show(img, item, size = 160) {
       wanted.delete(img); // to the end of the line
       wanted.set(img, `${numberOf(item)}-${size}`);
       img.src = BLANK + wanted.get(img);
       setTimeout(fetchPictures);
-    },
-    async showFull(img, item) {
+    }, async showFull(img, item) {
       const key = `${numberOf(item)}-whole`;
       img.src = BLANK + key;
-      const [, { type = "image/png" }, [picture = ""]] = await request("picture", { i: numberOf(item) }); // "" is an error to img, too
-      put(img, key, picture, type);
-    },
-    close: () => model.off("msg:custom", hear),
+      const [, { type = "image/png" }, pictures] = await request("picture", { i: numberOf(item) });
+      put(img, key, pictures?.[0] ?? NO_PICTURE, type);
+    }, close: () => model.off("msg:custom", hear),
   };
 }
 
 /** Show the first of `views` ({name: module}) in `el`; resolves to what takes it down again. */
 export async function render(model, el, views) {
-  const place = h("div"), back = h("div", { class: "bar back", hidden: true });
-  const note = h("p", { class: "lost", role: "status", hidden: true }, icon("warning"), "The kernel has not answered yet: it is busy with a cell, or gone.");
-  const root = el.appendChild(h("div", { class: "tellapart", tabindex: "-1", "data-lm-suppress-shortcuts": "true", style: { "--height": `${model.get("height")}px` } }, note, back, place));
+  const place = h("div"), back = h("div.bar.back", { hidden: true });
+  const note = h("p.lost", { role: "status", hidden: true }, icon("warning"),
+    "The kernel has not answered yet: it is busy with a cell, or gone.");
+  const style = { "--height": `${model.get("height")}px` };
+  const root = h("div.tellapart", { tabindex: "-1", "data-lm-suppress-shortcuts": "true", style }, note, back, place);
+  el.append(root);
   speakIn(root);
   root.addEventListener("keydown", (event) => event.stopPropagation()); // or "d d" would delete the cell
   const transport = widgetTransport(model, (isLate) => { note.hidden = !isLate; });
@@ -82,24 +88,36 @@ export async function render(model, el, views) {
 
   function go(name, parameters = {}) {
     if (!views[name]) return toast(`That is in the studio: tellapart studio ${overview.data}`);
-    trail.push([shown, context.state.get()]);
-    return arrive(name, parameters);
+    trail.push([shown, context.state.all()]);
+    return arrive(name, address(parameters));
   }
   async function arrive(name, parameters) {
     takeDown();
-    const [view, release] = scoped(context), here = clear(place).appendChild(h("div", { "data-view": name }));
+    const [view, release] = scoped(context), here = fill(place).appendChild(h("div", { "data-view": name }));
     [shown, takeDown] = [name, release];
     context.state.adopt(parameters);
-    back.replaceChildren(...trail.slice(-1).map(([to, then]) => h("button", { type: "button", class: "button", click: () => { trail.pop(); arrive(to, then); } }, icon("left"), `Back to: ${views[to].title}`)));
+    const goBack = ([to, then]) =>
+      button([icon("left"), `Back to: ${views[to].title}`], () => { trail.pop(); arrive(to, then); });
+    fill(back, trail.slice(-1).map(goBack));
     back.hidden = !trail.length;
     const down = await views[name].mount(here, view);
     if (here.isConnected) takeDown = () => { down?.(); release(); };
     else down?.();
   }
-  const told = (event) => { if (event.reason instanceof AskError) { event.preventDefault(); toast(event.reason.message, { kind: "error" }); } };
+  const told = (event) => {
+    if (!(event.reason instanceof AskError)) return;
+    event.preventDefault();
+    toast(event.reason.message, { kind: "error" });
+  };
   window.addEventListener("unhandledrejection", told);
-  keys.bind(null, { help: () => keys.help(), undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo() });
+  const undoing = { undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo() };
+  keys.bind(null, { help: () => keys.help(), ...undoing });
   const unfollow = labels.follow(overview.version);
   arrive(Object.keys(views)[0], model.get("start"));
-  return () => { takeDown(); unfollow(); transport.close(); window.removeEventListener("unhandledrejection", told); };
+  return () => {
+    takeDown();
+    unfollow();
+    transport.close();
+    window.removeEventListener("unhandledrejection", told);
+  };
 }

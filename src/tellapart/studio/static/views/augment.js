@@ -1,42 +1,42 @@
 // What an augmentation policy does to these images before a network sees them; two policies side by side.
-import { clear, h, icon } from "../core/dom.js";
+import { fill, h, icon } from "../core/dom.js";
+import { badge, button, choice, empty, note, submit } from "../core/parts.js";
 
 export const title = "Augmentation";
 
 const POLICIES = {
-  none: "the picture as it is", light: "mirrored, in half of the cases", standard: "cropped to 70–100 %, mirrored, brightness and contrast ± 20 %",
-  strong: "cropped to 50–100 %, turned and mirrored, brightness, contrast and saturation ± 30 %, sometimes a part erased",
+  none: "the picture as it is", light: "mirrored, in half of the cases",
+  standard: "cropped to 70–100 %, mirrored, brightness and contrast ± 20 %",
+  strong: "cropped to 50–100 %, turned and mirrored, brightness, contrast, saturation ± 30 %, sometimes a part erased",
 };
-const SHOWN = 6;
-const AGAIN_MS = 400;
+const SHOWN = 6, VARIANTS = 8, AGAIN_MS = 400;
 
 /** One image under one policy: the original, if it is to be shown, and its variants. */
 function strip(image, policy, withOriginal) {
+  if (image.error) return note(image.error);
   const picture = (src, alt, kind) => h("img", { src, alt, class: kind, draggable: "false" });
-  if (image.error) return h("p", { class: "note" }, icon("warning"), ` ${image.error}`);
-  return h("div", { class: "variants" }, withOriginal && picture(image.original, `${image.id}, original`, "original"),
+  return h("div.variants", withOriginal && picture(image.original, `${image.id}, original`, "original"),
     image.variants.map((src, k) => picture(src, `${image.id}, ${policy}, variant ${k + 1}`)));
 }
 
 export async function mount(root, context) {
   const { ask, state, announce, toast } = context;
-  const parameter = (name, otherwise) => state.get().get(name) ?? otherwise;
-  const field = (label, control) => h("label", { class: "bar" }, h("span", { class: "quiet" }, label), control);
-  const picker = (name, names) => h("select", { class: "field", change: ({ target }) => state.set({ [name]: target.value }) }, names.map(([value, text]) => h("option", { value }, text)));
-  const button = (text, sign, click) => h("button", { type: "button", class: "button", click }, icon(sign), text);
-  const next = (name) => String(Number(parameter(name, "0")) + 1);
-  const named = Object.keys(POLICIES).map((name) => [name, name]);
-  const [policy, other] = [picker("policy", named), picker("other", [["", "nothing"], ...named])];
-  const search = h("input", { class: "field", type: "search", placeholder: "part of a name" });
-  const find = h("form", { class: "bar", role: "search", submit: async (event) => {
-    event.preventDefault();
-    if (!search.value.trim()) return state.set({ items: null });
-    const { items } = await ask("items", { search: search.value.trim(), start: 0, count: SHOWN });
-    if (items.length) state.set({ items: items.map(({ i }) => i) }); else toast(`No image's name contains “${search.value}”.`);
-  } }, field("Images", search), h("button", { class: "button" }, icon("search"), "Show"));
-  const [says, place] = [h("p", { class: "quiet", role: "status" }), h("div", { class: "augmented" })];
+  const field = (label, control) => h("label.bar", h("span.quiet", label), control);
+  const next = (name) => String(Number(state.get(name, "0")) + 1);
+  const named = Object.keys(POLICIES);
+  const policy = choice(named, "", (name) => state.set({ policy: name }));
+  const other = choice([["", "nothing"], ...named], "", (name) => state.set({ other: name }));
+  const search = h("input.field", { type: "search", placeholder: "part of a name" });
+  const [says, place] = [h("p.quiet", { role: "status" }), h("div.augmented")];
   let asked = 0, ended = false;
 
+  async function find(event) {
+    event.preventDefault();
+    const text = search.value.trim();
+    if (!text) return state.set({ items: null });
+    const { items } = await ask("items", { search: text, start: 0, count: SHOWN });
+    return items.length ? state.set({ items: items.map(({ i }) => i) }) : toast(`No image's name contains “${text}”.`);
+  }
   async function told(values) {
     for (;;) {
       const answer = await ask("augmentations", values);
@@ -47,30 +47,35 @@ export async function mount(root, context) {
   }
 
   async function draw() {
-    const mine = (asked += 1), items = parameter("items", "").split(",").filter(Boolean).map(Number);
-    [policy.value, other.value] = [parameter("policy", "standard"), parameter("other", "")];
-    const values = { seed: Number(parameter("seed", "0")), draw: Number(parameter("draw", "0")), variants: 8, ...(items.length && { items }) };
+    const mine = ++asked, items = state.names("items").map(Number), answers = [];
+    [policy.value, other.value] = [state.get("policy", "standard"), state.get("other")];
+    const drawn = { seed: Number(state.get("seed", "0")), draw: Number(state.get("draw", "0")) };
+    const values = { ...drawn, variants: VARIANTS, ...(items.length && { items }) };
     place.setAttribute("aria-busy", "true");
-    let answers;
     try {
-      answers = [];
-      for (const name of [policy.value, other.value].filter(Boolean)) answers.push(await told({ ...values, policy: name }));
+      for (const name of [policy.value, other.value].filter(Boolean)) answers.push(
+        await told({ ...values, policy: name }));
     } catch ({ message }) {
       says.textContent = "";
-      return clear(place).append(h("div", { class: "empty", role: "alert" }, h("h2", {}, "Nothing to show"), h("p", {}, message)));
+      return fill(place, h("div", { role: "alert" }, empty("Nothing to show", message)));
     }
     if (ended || mine !== asked) return null;
-    const [first] = answers;
-    says.textContent = `At ${first.size} × ${first.size} pixels, as the network sees them. ${answers.map((answer) => `${answer.policy}: ${POLICIES[answer.policy]}`).join("; ")}. Outlined: the original.`;
+    const [first] = answers, many = answers.length > 1;
+    const meant = answers.map((answer) => `${answer.policy}: ${POLICIES[answer.policy]}`).join("; ");
+    fill(says, `At ${first.size} × ${first.size} pixels, as the network sees them. ${meant}. Outlined: the original.`);
     place.removeAttribute("aria-busy");
-    clear(place).append(...first.images.map((image, k) => h("section", { "aria-label": image.id },
-      h("h2", {}, image.id, " ", h("span", { class: "badge" }, image.label)),
-      answers.map((answer, n) => [answers.length > 1 && h("h3", {}, answer.policy), strip(answer.images[k], answer.policy, n === 0 || answers.length > 1)]))));
+    const under = (k) => (answer, n) => [many && h("h3", answer.policy),
+      strip(answer.images[k], answer.policy, !n || many)];
+    fill(place, first.images.map((image, k) => h("section", { "aria-label": image.id },
+      h("h2", image.id, " ", badge(image.label)), answers.map(under(k)))));
     return announce(`${first.images.length} images, ${answers.map((answer) => answer.policy).join(" and ")}`);
   }
 
-  clear(root).append(h("h1", {}, "Augmentation"), h("div", { class: "bar" }, field("Policy", policy), field("beside", other), find,
-    button("Other images", "right", () => { search.value = ""; state.set({ items: null, draw: next("draw") }); }), button("Other variants", "redo", () => state.set({ seed: next("seed") }))), says, place);
+  const others = () => { search.value = ""; state.set({ items: null, draw: next("draw") }); };
+  fill(root, h("h1", "Augmentation"), h("div.bar", field("Policy", policy), field("beside", other),
+    h("form.bar", { role: "search", submit: find }, field("Images", search), submit([icon("search"), "Show"])),
+    button([icon("right"), "Other images"], others),
+    button([icon("redo"), "Other variants"], () => state.set({ seed: next("seed") }))), says, place);
   context.on("state", draw);
   draw();
   return () => { ended = true; };

@@ -1,63 +1,68 @@
 // The grid: all images, chosen by facets, in any order; relabelled by keys, alone or many at once.
-import { clear, confirmDialog, h, icon, number } from "../core/dom.js";
+import { confirmDialog, fill, h, icon, images, number, refill } from "../core/dom.js";
 import { grid, SIZES } from "../core/grid.js";
+import { badge, button, choice, link, quiet, tick } from "../core/parts.js";
 import { pickClass } from "../core/picker.js";
 import { zoom } from "./zoom.js";
 
 export const title = "Grid";
 
-const FACETS = { label: "Class", split: "Split", predicted: "Predicted", correct: "Prediction", finding: "Finding", given: "Label as given", by: "Decided by" };
-const MARKS = [["changed", "yes", "Label changed"], ["flagged", "yes", "Flagged"], ["excluded", "yes", "Excluded"], ["excluded", "no", "Not excluded"],
-  ["reviewed", "yes", "Reviewed by you"], ["reviewed", "no", "Not reviewed by you"]];
+const FACETS = {
+  label: "Class", split: "Split", predicted: "Predicted", correct: "Prediction", finding: "Finding",
+  given: "Label as given", by: "Decided by",
+};
+const MARKS = [["changed", "yes", "Label changed"], ["flagged", "yes", "Flagged"], ["excluded", "yes", "Excluded"],
+  ["excluded", "no", "Not excluded"], ["reviewed", "yes", "Reviewed by you"],
+    ["reviewed", "no", "Not reviewed by you"]];
 const CHOICES = [...Object.keys(FACETS), "changed", "flagged", "excluded", "reviewed"];
-const SORTS = { name: "Name", confidence: "Confidence of the prediction", error: "How odd the label is", size: "Size of the file", random: "Random" };
+const SORTS = {
+  name: "Name", confidence: "Confidence of the prediction", error: "How odd the label is", size: "Size of the file",
+  random: "Random",
+};
+const WORDS = { excluded: ["excluded", "taken in again"], flagged: ["flagged", "no longer flagged"] };
 const FOLDED = ["given", "by"]; // until somebody opens them
 const MOST_VALUES = 12, ASK_FROM = 200, SETTLE_MS = 300;
 
-const escaped = (name) => name.replace(/[\\,]/g, "\\$&");
-/** The names in a parameter of the address; a comma or a backslash in a name has a backslash before it. */
-const namesIn = (text) => (text ? text.match(/(\\.|[^,\\])+/g).map((name) => name.replace(/\\(.)/g, "$1")) : []);
-const images = (n) => (n === 1 ? "1 image" : `${number(n)} images`);
-
-function queryOf(state) {
-  const query = {};
-  for (const name of [...CHOICES, "search", "sort", "run"]) if (state.has(name)) query[name] = state.get(name);
-  if (state.get("order") === "descending") query.descending = true;
-  return query;
-}
-
 export async function mount(root, context) {
   const { ask, state, labels, keys, overview, announce, toast, on } = context;
-  const classes = [...overview.class_names];
-  const open = new Set(), whole = new Set();
-  const timers = {};
-  let shown = null, closeup = null, counting = 0;
+  const classes = [...overview.class_names], may = !overview.read_only;
+  const open = new Set(), whole = new Set(), timers = {};
+  let shown = null, closeup = null, counting = 0, runs = [];
 
   // ---- the page ----
-  const search = h("input", { class: "field", type: "search", placeholder: "Part of a name", "aria-label": "Search by name", input: () => soon("search", () => choose({ search: search.value.trim() })) });
-  const sort = h("select", { class: "field", "aria-label": "Order", change: () => choose({ sort: sort.value === "name" ? null : sort.value }) },
-    Object.entries(SORTS).map(([value, text]) => h("option", { value }, text)));
-  const order = h("button", { type: "button", class: "button", click: () => choose({ order: state.get().get("order") ? null : "descending" }) });
-  const sizes = h("div", { class: "sizes", role: "group", "aria-label": "Size of the pictures" },
-    Object.keys(SIZES).map((size, k) => h("button", { type: "button", class: "button", "data-size": size, "aria-label": size, title: `${size} pictures`, click: () => state.set({ size: size === "medium" ? null : size }) }, "SML"[k])));
-  const told = h("p", { class: "told", role: "status" });
-  const stale = h("button", { type: "button", class: "button", hidden: true, click: () => { list.refresh(); count(); } });
-  const facets = h("div", { class: "facets" });
-  const aside = h("details", { class: "aside", open: matchMedia("(min-width: 701px)").matches }, h("summary", {}, "Filters"), facets);
-  const host = h("div", { class: "host" });
-  const empty = h("div", { class: "empty", hidden: true }, h("h2", {}, "No image is like that"), h("p", {}, "Take a filter away, or search for less."),
-    h("button", { type: "button", class: "button", click: clearFilters }, "Clear all filters"));
-  const actions = h("div", { class: "bar actions", role: "toolbar", "aria-label": "Decide" });
-  const page = h("div", { class: "grid-view" }, h("h1", { class: "unseen" }, "Images"), aside,
-    h("div", { class: "pictures" }, h("div", { class: "bar" }, search, sort, order, sizes, stale, told), empty, host, actions));
-  clear(root).append(page);
+  const search = h("input.field", { type: "search", placeholder: "Part of a name", "aria-label": "Search by name",
+    input: () => soon("search", () => choose({ search: search.value.trim() })) });
+  const sort = choice(Object.entries(SORTS), "name", (value) => choose({ sort: value === "name" ? null : value }),
+    { "aria-label": "Order" });
+  const order = button("", () => choose({ order: state.get("order") ? null : "descending" }));
+  const size = (name, k) => button("SML"[k], () => state.set({ size: name === "medium" ? null : name }),
+    { "data-size": name, "aria-label": name, title: `${name} pictures` });
+  const sizes = h("div.sizes", { role: "group", "aria-label": "Size of the pictures" }, Object.keys(SIZES).map(size));
+  const told = h("p.told", { role: "status" });
+  const stale = button("", () => { list.refresh(); count(); }, { hidden: true });
+  const facets = h("div.facets");
+  const wide = matchMedia("(min-width: 701px)").matches;
+  const aside = h("details.aside", { open: wide }, h("summary", "Filters"), facets);
+  const host = h("div.host");
+  const none = h("div.empty", { hidden: true }, h("h2", "No image is like that"),
+    h("p", "Take a filter away, or search for less."), button("Clear all filters", clearFilters));
+  const actions = h("div.bar.actions", { role: "toolbar", "aria-label": "Decide" });
+  const page = h("div.grid-view", h("h1.unseen", "Images"), aside,
+    h("div.pictures", h("div.bar", search, sort, order, sizes, stale, told), none, host, actions));
+  fill(root, page);
 
   const list = grid(context, host, {
-    name: "Images", edge: SIZES[state.get().get("size")] ?? SIZES.medium,
-    moved: () => { closeup?.look(); soon("at", () => list.item && state.set({ at: list.cursor || closeup ? list.item.i : null })); },
-    selected: () => drawActions(),
-    listed: (total) => { empty.hidden = total > 0; host.hidden = total === 0; tell(); },
+    edge: SIZES[state.get("size")],
+    moved: () => {
+      closeup?.look();
+      soon("at", () => list.item && state.set({ at: list.cursor || closeup ? list.item.i : null }));
+    }, selected: () => drawActions(),
+    listed: (total) => { [none.hidden, host.hidden] = [total > 0, total === 0]; tell(); },
     opened: () => look(),
+    renewed: (before, after) => {
+      const kept = before ? ` ${number(after)} of the ${images(before)} that you had selected still are.` : "";
+      toast(`The studio had this list no longer, and made it anew. Nothing was changed.${kept}`, { kind: "error" });
+    },
   });
 
   function soon(name, work) {
@@ -65,141 +70,173 @@ export async function mount(root, context) {
     timers[name] = setTimeout(() => { timers[name] = 0; work(); }, SETTLE_MS);
   }
   function tell() {
-    const all = list.total === overview.n;
-    told.textContent = all ? images(list.total) : `${number(list.total)} of ${images(overview.n)}`;
-    stale.hidden = !list.touched || !shown || shown === "{}";
-    stale.textContent = `Refresh the list: ${number(list.touched)} changed`;
+    const { total, touched } = list;
+    told.textContent = total === overview.n ? images(total) : `${number(total)} of ${images(overview.n)}`;
+    stale.hidden = !touched || !shown || shown === "{}";
+    stale.textContent = `Refresh the list: ${number(touched)} changed`;
   }
 
   // ---- the address says what is shown ----
   const choose = (partial) => state.set({ ...partial, at: null, zoom: null }, { push: true });
   function clearFilters() {
     search.value = "";
-    choose(Object.fromEntries([...CHOICES, "search", "run"].map((name) => [name, null])));
+    choose(Object.fromEntries([...CHOICES, "search"].map((name) => [name, null])));
+  }
+  /** What the address asks for, as the studio takes it. */
+  function query() {
+    const wanted = [...CHOICES, "search", "sort", "run"].filter((name) => state.get(name)).map((name) =>
+      [name, state.get(name)]);
+    return { ...Object.fromEntries(wanted), ...(state.get("order") && { descending: true }) };
   }
   async function follow() {
-    const now = state.get(), query = queryOf(now), edge = now.get("size") ?? "medium", at = now.get("at");
-    if (document.activeElement !== search) search.value = query.search ?? "";
-    sort.value = query.sort ?? "name";
-    order.replaceChildren(query.descending ? "↓" : "↑");
-    order.setAttribute("aria-label", query.descending ? "Descending; turn round" : "Ascending; turn round");
-    for (const button of sizes.children) {
-      if (button.dataset.size === edge && button.getAttribute("aria-pressed") === "false") list.setEdge(SIZES[edge]);
-      button.setAttribute("aria-pressed", String(button.dataset.size === edge));
+    const now = query(), edge = state.get("size", "medium"), at = state.get("at", null);
+    if (document.activeElement !== search) search.value = now.search ?? "";
+    sort.value = now.sort ?? "name";
+    fill(order, now.descending ? "↓" : "↑");
+    order.setAttribute("aria-label", now.descending ? "Descending; turn round" : "Ascending; turn round");
+    for (const one of sizes.children) {
+      const chosen = one.dataset.size === edge;
+      if (chosen && one.getAttribute("aria-pressed") === "false") list.setEdge(SIZES[edge]);
+      one.setAttribute("aria-pressed", String(chosen));
     }
-    if (shown !== JSON.stringify(query)) {
-      shown = JSON.stringify(query);
+    if (shown !== JSON.stringify(now)) {
+      shown = JSON.stringify(now);
       count();
-      await list.open(query, at === null ? null : Number(at));
+      await list.open(now, at === null ? null : Number(at));
       announce(images(list.total));
-    } else if (at !== null && Number(at) !== list.item?.i && !timers.at) await list.open(query, Number(at));
-    if (now.get("zoom") && !closeup) look();
-    else if (!now.get("zoom")) closeup?.close();
+    } else if (at !== null && Number(at) !== list.item?.i && !timers.at) await list.open(now, Number(at));
+    if (!state.get("zoom")) closeup?.close();
+    else if (!closeup) look();
   }
 
   // ---- facets ----
+  /** Which runs can be laid beside the images: those that were tested on some. */
+  async function knowRuns() {
+    runs = (await ask("runs")).runs.filter((run) => run.n_test).map(({ name }) => name);
+    if (runs.length > 1) await count();
+  }
   async function count() {
-    const mine = ++counting;
-    const query = queryOf(state.get());
-    const counts = await ask("facets", query);
-    if (mine === counting) drawFacets(counts, query);
+    const mine = ++counting, now = query(), counts = await ask("facets", now);
+    if (mine === counting) drawFacets(counts, now);
   }
-  function drawFacets(counts, query) {
-    const focused = document.activeElement?.dataset?.facet && [document.activeElement.dataset.facet, document.activeElement.value];
-    const used = query.search || CHOICES.some((facet) => query[facet]);
-    clear(facets).append(...[used && h("button", { type: "button", class: "button", click: clearFilters }, icon("close"), "Clear all filters"),
-      query.run && h("p", { class: "quiet" }, `Predictions of ${query.run}`), ...Object.keys(FACETS).map((facet) => drawFacet(facet, counts[facet], namesIn(query[facet]))),
-      drawGroup("marks", "Decisions", MARKS.filter(([facet]) => counts[facet].yes || query[facet]).map(([facet, value, text]) => [facet, value, text, counts[facet][value] ?? 0, query[facet] === value])),
-    ].filter(Boolean));
-    if (focused) facets.querySelector(`[data-facet="${focused[0]}"][value="${CSS.escape(focused[1])}"]`)?.focus({ preventScroll: true });
+  function drawFacets(counts, now) {
+    const used = now.search || CHOICES.some((name) => now[name]), usual = overview.run;
+    const choices = () => choice(runs, now.run ?? usual, (name) => choose({ run: name === usual ? null : name }),
+      { "data-key": "run" });
+    const run = runs.length > 1 && h("label.run", h("span.quiet", "Predictions of"), choices());
+    const marks = MARKS.filter(([name]) => counts[name].yes || now[name])
+      .map(([name, is, text]) => [name, is, text, counts[name][is] ?? 0, now[name] === is]);
+    refill(facets, [run || (now.run && quiet(`Predictions of ${now.run}`)),
+      used && button([icon("close"), "Clear all filters"], clearFilters, { "data-key": "clear" }),
+      Object.keys(FACETS).map((name) => drawFacet(name, counts[name])), drawGroup("marks", "Decisions", marks)]);
   }
-  function drawFacet(facet, counts, wanted) {
-    const values = Object.entries(counts).sort((a, b) => (facet === "label" ? 0 : b[1] - a[1]));
-    const told = facet === "label" || wanted.length > 0 || values.length >= (facet === "finding" || facet === "by" ? 1 : 2);
-    return told && drawGroup(facet, FACETS[facet], values.map(([name, n]) => [facet, name, facet === "split" && name === "none" ? "in no part" : name, n, wanted.includes(name)]));
+  function drawFacet(facet, counts) {
+    const values = Object.entries(counts).sort((a, b) => (facet === "label" ? 0 : b[1] - a[1])),
+      wanted = state.names(facet);
+    const telling = values.length >= (facet === "finding" || facet === "by" ? 1 : 2);
+    const text = (name) => (facet === "split" && name === "none" ? "in no part" : name);
+    const rows = values.map(([name, n]) => [facet, name, text(name), n, wanted.includes(name)]);
+    return (facet === "label" || wanted.length > 0 || telling) && drawGroup(facet, FACETS[facet], rows);
   }
   function drawGroup(key, text, rows) {
     if (!rows.length) return null;
-    const n = rows.filter((one) => one[4]).length, some = whole.has(key) ? rows : rows.filter((one, k) => k < MOST_VALUES || one[4]);
-    const toggle = ({ target: { dataset: { facet }, value, checked } }) => {
-      const wanted = namesIn(state.get().get(facet));
-      choose({ [facet]: (checked ? [...wanted, value] : wanted.filter((name) => name !== value)).map(escaped) });
+    const n = rows.filter((one) => one[4]).length, folded = FOLDED.includes(key);
+    const some = whole.has(key) ? rows : rows.filter((one, k) => k < MOST_VALUES || one[4]);
+    const toggle = (facet, value) => (on) => {
+      const others = state.names(facet).filter((name) => name !== value);
+      choose({ [facet]: on ? [...others, value] : others });
     };
-    return h("details", { open: n > 0 || FOLDED.includes(key) === open.has(key), toggle: (event) => { if (event.target.open === FOLDED.includes(key)) open.add(key); else open.delete(key); } },
-      h("summary", {}, text, n > 0 && h("span", { class: "badge" }, n)),
-      h("ul", {}, some.map(([facet, value, name, count, checked]) => {
-        const box = h("input", { type: "checkbox", value, "data-facet": facet, change: toggle });
-        box.checked = checked;
-        return h("li", {}, h("label", { class: "check" }, box, h("span", { class: "value", title: name }, name), h("span", { class: "n" }, number(count))));
-      })),
-      some.length < rows.length && h("button", { type: "button", class: "button plain", click: () => { whole.add(key); count(); } }, `${rows.length - some.length} more`));
+    const row = ([facet, value, name, count, checked]) => h("li",
+      tick([h("span.value", { title: name }, name), h("span.n", number(count))], checked,
+        toggle(facet, value), { "data-key": `${facet} ${value}` }));
+    const more = () => { whole.add(key); count(); };
+    const folds = ({ target }) => (target.open === folded ? open.add(key) : open.delete(key));
+    return h("details", { open: n > 0 || folded === open.has(key), toggle: folds },
+      h("summary", text, n > 0 && badge(n)), h("ul", some.map(row)),
+      some.length < rows.length && button(`${rows.length - some.length} more`, more, { class: "plain" }));
   }
 
   // ---- deciding ----
   function drawActions() {
-    const n = list.selection;
-    const key = (action) => !keys.off && h("kbd", {}, keys.keyOf(action));
-    clear(actions).append(...(overview.read_only ? [] : [
-      h("span", { class: "quiet" }, n ? `Label ${images(n)} as` : "Label as"),
-      ...classes.slice(0, 10).map((name, k) => h("button", { type: "button", class: "button", click: () => label(name) }, key(`label${k + 1}`), name)),
-      h("button", { type: "button", class: "button", click: pick }, key("pick"), "other …"),
-      h("button", { type: "button", class: "button", click: () => mark("excluded") }, key("exclude"), "Exclude"),
-      h("button", { type: "button", class: "button", click: () => mark("flagged") }, key("flag"), "Flag"),
-    ]), h("button", { type: "button", class: "button", click: () => look() }, icon("zoom"), "Look closely"),
-    n ? h("button", { type: "button", class: "button plain push", click: () => list.unselect() }, `Unselect ${number(n)}`) : "");
+    const n = list.selection, act = (action, text, click) => button([keys.cap(action), text], click);
+    fill(actions, may && [h("span.quiet", n ? `Label ${images(n)} as` : "Label as"),
+      classes.slice(0, 10).map((name, k) => act(`label${k + 1}`, name, () => label(name))),
+        act("pick", "other …", pick),
+      act("exclude", "Exclude", () => mark("excluded")), act("flag", "Flag", () => mark("flagged"))],
+    button([icon("zoom"), "Look closely"], () => look()),
+    n > 0 && button(`Unselect ${number(n)}`, () => list.unselect(), { class: "plain push" }));
   }
   const targets = async () => (closeup ? [list.item].filter(Boolean) : list.chosen()); // closely, only what is seen
-  async function write(field, value, words, advance) {
-    if (overview.read_only) return toast("This studio only reads.", { kind: "error" });
-    const many = !closeup && list.selection > 0, items = (await targets()).filter((item) => (field === "label" ? item.label !== value : item[field] !== (value === "yes")));
+  /** Have many changed only once that was confirmed; resolves to the reason that was given, or to null. */
+  async function confirmed(n, words) {
+    const why = h("input.field", { maxlength: 1000 });
+    const content = h("div", h("p", `${images(n)} will be ${words}. It can be undone at once.`),
+      h("label.why", "Why? It is kept with the labels, and may stay empty.", why));
+    return (await confirmDialog(content, { yes: `Change ${number(n)}` })) ? why.value.trim() : null;
+  }
+  /** Change a field of the images that are meant; `wish(images)` gives its value, and what they then are in words. */
+  async function change(field, wish, { advance = false, source } = {}) {
+    if (!may) return toast("This studio only reads.", { kind: "error" });
+    const many = !closeup && list.selection > 0, meant = await targets();
+    if (!meant.length) return null;
+    const [value, words] = wish(meant);
+    const differs = (item) => (field === "label" ? item.label !== value : item[field] !== (value === "yes"));
+    const items = meant.filter(differs), n = items.length;
     if (!many && advance) list.step(1, { focus: !closeup });
-    if (!items.length) return many ? toast(`All of them are ${words} already.`) : null;
-    if (items.length > ASK_FROM && !(await confirmDialog(`${images(items.length)} will be ${words}. It can be undone at once.`, { yes: `Change ${number(items.length)}` }))) return null;
-    const answer = await labels.write(items, field, value);
+    if (!n) return many && toast(`All of them are ${words} already.`);
+    const why = n > ASK_FROM ? await confirmed(n, words) : "";
+    const answer = why !== null && await labels.write(items, field, value, { source, why });
     if (!answer) return null;
-    announce(`${many ? images(items.length) : items[0].id} ${words}`);
+    announce(`${many ? images(n) : items[0].id} ${words}`);
     if (!many) return answer;
     list.unselect();
-    toast(`${images(items.length)} ${words}`, { action: () => labels.undo(answer.batch) });
-    return answer;
+    return toast(`${images(n)} ${words}`, { action: () => labels.undo(answer.batch) });
   }
-  function label(name) {
-    return write("label", name, `labelled ${name}`, true);
-  }
-  async function mark(field) {
-    const items = await targets();
-    const off = items.length > 0 && items.every((item) => item[field]);
-    await write(field, off ? "" : "yes", { excluded: off ? "taken in again" : "excluded", flagged: off ? "no longer flagged" : "flagged" }[field], false);
-  }
+  const label = (name, source) => change("label", () => [name, `labelled ${name}`], { advance: true, source });
+  const mark = (field) => change(field, (items) => {
+    const off = items.every((item) => item[field]);
+    return [off ? "" : "yes", WORDS[field][Number(off)]];
+  });
   async function pick() {
-    const name = await pickClass(classes, list.selection && !closeup ? `Label ${images(list.selection)} as` : "Label as");
+    const name = await pickClass(classes, list.selection && !closeup ? `Label ${images(list.selection)} as`
+      : "Label as");
     if (name !== null) await label(name);
   }
-  const decide = {
-    label: (_, k) => { if (classes[k]) label(classes[k]); else return false; },
-    pick, exclude: () => mark("excluded"), flag: () => mark("flagged"),
-    accept: () => { const name = list.item?.suggested; if (!name || (list.selection && !closeup)) return false; label(name); },
-    undoBack: async () => { if (!overview.read_only) { await labels.undo(); list.step(-1, { focus: !closeup }); } },
-  };
-  keys.bind(page, { ...decide, zoom: () => look() });
+  function accept() {
+    const name = list.item?.suggested;
+    return name && (closeup || !list.selection) ? label(name, "suggestion") : false;
+  }
+  async function undoBack() {
+    if (!may) return;
+    await labels.undo();
+    list.step(-1, { focus: !closeup });
+  }
+  keys.bind(page, { label: (_, k) => (classes[k] ? label(classes[k]) : false), pick, accept, undoBack,
+    exclude: () => mark("excluded"), flag: () => mark("flagged"), zoom: () => look() });
 
   /** Show the image under the cursor as large as it is. */
   function look() {
     if (!list.item || closeup) return;
-    closeup = zoom(context, { classes, run: () => state.get().get("run"), item: () => list.item, place: () => `${number(list.cursor + 1)} of ${number(list.total)}`,
-      step: (delta) => list.step(delta, { focus: false }), label, mark, decide: { accept: decide.accept, undoBack: decide.undoBack }, closed: () => { closeup = null; state.set({ zoom: null }); list.step(0); } });
+    const closed = () => { closeup = null; state.set({ zoom: null }); list.step(0); };
+    closeup = zoom(context, { classes, run: () => state.get("run"), item: () => list.item, label, mark, closed,
+      place: () => `${number(list.cursor + 1)} of ${number(list.total)}`, decide: { accept, undoBack },
+      step: (delta) => list.step(delta, { focus: false }) });
     state.set({ zoom: "yes", at: list.item.i });
   }
 
-  on("changed", ({ items }) => {
+  on("changed", ({ items, more }) => {
+    if (more) knowRuns(); // a training may have ended
     const brought = [...new Set(items.map((item) => item.label))].filter((name) => name && !classes.includes(name));
-    if (brought.length) { classes.push(...brought); drawActions(); }
+    classes.push(...brought);
+    if (brought.length) drawActions();
     tell();
     if (!items.some((item) => item.saving)) soon("count", count);
   });
   on("state", follow);
   drawActions();
-  for (const button of sizes.children) button.setAttribute("aria-pressed", String(SIZES[button.dataset.size] === (SIZES[state.get().get("size")] ?? SIZES.medium)));
+  for (const one of sizes.children) one.setAttribute("aria-pressed",
+    String(one.dataset.size === state.get("size", "medium")));
   await follow();
+  knowRuns();
   return () => { Object.values(timers).forEach(clearTimeout); closeup?.close(); list.takeDown(); };
 }
