@@ -48,6 +48,10 @@ LEAST_CONTRAST = 1.5
 """Standard deviation of a picture, of 255 grey levels, below which nothing can be told by what it shows."""
 
 
+AT_ONCE = 2**14
+"""Pairs whose pictures are held at a time, which bounds memory where very many look alike."""
+
+
 class NearPair(NamedTuple):
     """Two images, by their ids, that show the same, and how similar they are, in (0, 1]."""
 
@@ -160,9 +164,7 @@ def _alike(
         search = Search(pictures, embeddings)
         while len(asking):
             found = search.candidates(asking, cluster_of)
-            value = similarity(
-                pictures[found.first], turned(pictures[found.second], found.symmetry), _starts(found)
-            )
+            value = _compared(pictures, found)
             alike = value >= threshold
             pairs.append(np.stack([found.first[alike], found.second[alike]], axis=1))
             values.append(value[alike])
@@ -170,6 +172,17 @@ def _alike(
             crowded = np.bincount(cluster_of, minlength=len(pictures))[cluster_of] > NEIGHBOURS
             asking = np.flatnonzero(crowded) if alike.any() else asking[:0]
     return np.concatenate(pairs), np.concatenate(values)
+
+
+def _compared(pictures: NDArray[np.float32], found: Candidates) -> NDArray[np.float32]:
+    """Return the similarity of each pair, laid on one another."""
+    starts = _starts(found)
+    values = [np.empty(0, np.float32)]
+    for begin in range(0, len(found.first), AT_ONCE):
+        some = slice(begin, begin + AT_ONCE)
+        moving, fixed = pictures[found.first[some]], pictures[found.second[some]]
+        values.append(similarity(moving, turned(fixed, found.symmetry[some]), starts[some]))
+    return np.concatenate(values)
 
 
 def find_once(descriptors: NDArray[np.uint8], *, embeddings: NDArray[np.float32] | None = None) -> Duplicates:

@@ -91,7 +91,7 @@ class Index:
     def _best(
         self, looks: Float, asking: Int, members: Int, cluster_of: Int, reach: float
     ) -> tuple[Int, Int, Float]:
-        """Return who asks, which of a cell's vectors are within reach, the best of each, and their cosines."""
+        """Return who asks, a cell's vectors within reach of each, the best at most, and their cosines."""
         cosine = looks[asking] @ self.vectors[members].T
         cosine[cluster_of[asking][:, None] == cluster_of[members]] = -1
         near = cosine >= 1 - reach**2 / 2
