@@ -98,9 +98,11 @@ def predict_files(
         "batch": BATCH,
     }
     rows: list[Row] = []
+    answers = _asked(job, out)
+    next(answers)  # a cluster that cannot be had is told before there is any progress to show
     with progress.track("predicting", len(left)) as advance:
         try:
-            for row in _asked(job, out):
+            for row in answers:
                 if row is None:
                     _write(out / f"part-{number:05d}.parquet", rows, schema)
                     number, rows = number + 1, []
@@ -152,7 +154,7 @@ def _write(part: Path, rows: Sequence[Row], schema: "pyarrow.Schema") -> None:
 
 
 def _asked(job: Mapping[str, Any], out: Path) -> Iterator[Row | None]:
-    """Have `tellapart.deploy.scoring` do a job; yield each answer as it comes, None after each part.
+    """Have `tellapart.deploy.scoring` do a job; yield each answer, and None before and after a part.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Images scored by Ray Data, in a process of its own: ``python -m tellapart.deploy.scoring``.
 
 Ray Data can wait for ever for what a dead node took along, and nothing but the end of its process ends that
-wait. The job comes as JSON on standard input; a line of JSON goes out for every answer, an empty one after
-each part.
+wait. The job comes as JSON on standard input; a line of JSON goes out for every answer, an empty one when
+the cluster is there, and after each part.
 """
 
 import json
@@ -28,6 +28,7 @@ def main() -> int:
     try:
         with connected(job["address"]) as ray:
             try:
+                print(file=answers, flush=True)
                 for part in job["parts"]:
                     for row in _on_cluster(part, files, job["batch"]):
                         print(json.dumps(row, default=_plain), file=answers, flush=True)
