@@ -149,7 +149,7 @@ def misfits(value: object, kind: str, modules: tuple, where: str = "") -> Iterat
 
 def test_kserve_knows_every_field(files):
     """Its own classes of the InferenceService, which hold Kubernetes' ones of pods."""
-    kserve = pytest.importorskip("kserve", reason="kserve is not installed: 450 MB")
+    kserve = pytest.importorskip("kserve", reason="kserve is in the dependency group kserve")
     modules = (kserve, pytest.importorskip("kubernetes.client"))
     service = read(files / "kserve/inferenceservice.yaml")
     assert list(misfits(service, "V1beta1InferenceService", modules)) == []
