@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tellapart.deploy import head
-from tellapart.deploy.state import Record, Registry, data_folder, this_user
-from tellapart.process import launch
+from tellapart.deploy.state import Record, Registry, data_folder
+from tellapart.process import launch, this_user
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are detached by POSIX means")
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from tellapart.deploy import state
-from tellapart.deploy.state import Record, Registry, checked_name, this_user
+from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.errors import ConfigError, DeploymentError
-from tellapart.process import Process
+from tellapart.process import Process, this_user
 
 
 @pytest.fixture(autouse=True)

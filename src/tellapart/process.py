@@ -1,4 +1,4 @@
-"""Processes that live on: one is started, and later told apart from another with the same number."""
+"""Processes that live on, and whose: one is started, and later told apart from another of the same number."""
 
 import os
 import signal
@@ -116,3 +116,18 @@ def _started_by_ps(pid: int) -> str | None:
     )
     state, _, started = done.stdout.strip().partition(" ")
     return started.strip() if state and not state.startswith("Z") else None
+
+
+def this_user() -> str:
+    """Return who runs this process; asked of the system, because environment variables can lie."""
+    if os.name != "posix":
+        import getpass
+
+        return getpass.getuser()
+    import pwd
+
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user without a name
+        return str(uid)

@@ -81,7 +81,7 @@ def import_(
     """Take over what FILE says otherwise: label, excluded (yes or blank), flagged; all of it or nothing."""
     from tellapart.data import label_sheet
     from tellapart.data.journal import Journal
-    from tellapart.deploy.state import this_user
+    from tellapart.process import this_user
 
     dataset, now = _read(data, journal)
     rows = label_sheet.read_csv(table)
@@ -156,7 +156,7 @@ def undo(
 ) -> int:
     """Take back what was written together; the undo is kept too, and can be undone."""
     from tellapart.data.journal import Journal, journal_path
-    from tellapart.deploy.state import this_user
+    from tellapart.process import this_user
 
     book = Journal(journal_path(data, journal))
     events = book.undo(batch, actor=user or this_user(), why=why)

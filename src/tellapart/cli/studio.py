@@ -41,7 +41,7 @@ def studio(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> int:
     """Browse, relabel, review, see results, choose a threshold and try: in the browser, on this machine."""
-    from tellapart.deploy.state import this_user
+    from tellapart.process import this_user
     from tellapart.studio import server
     from tellapart.studio.app import create_app
     from tellapart.studio.guard import Door

@@ -11,10 +11,11 @@ from typing import Any
 
 from tellapart.bundle import Bundle
 from tellapart.deploy.deployment import Deployment
-from tellapart.deploy.state import Record, Registry, checked_name, this_user
+from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.deploy.target import OPTIONS, check, target_of
 from tellapart.deploy.versions import Versions, usable, version_of
 from tellapart.errors import ConfigError, PortTaken
+from tellapart.process import this_user
 
 PORT_TRIES = 3
 """How often a port is chosen, where none was asked for, that another program then takes first."""

@@ -17,6 +17,7 @@ from platformdirs import user_data_path
 
 from tellapart.deploy import logfile
 from tellapart.errors import ConfigError, DeploymentError
+from tellapart.process import this_user
 from tellapart.serving.settings import http_url
 
 SCHEMA_VERSION = 1
@@ -123,21 +124,6 @@ def checked_name(name: str) -> str:
             "the first no hyphen; for example lesions-v2"
         )
     return name
-
-
-def this_user() -> str:
-    """Return who runs this process; asked of the system, because environment variables can lie."""
-    if os.name != "posix":
-        import getpass
-
-        return getpass.getuser()
-    import pwd
-
-    uid = os.geteuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container's user without a name
-        return str(uid)
 
 
 class Registry:

@@ -10,10 +10,10 @@ import anywidget
 import traitlets
 
 from tellapart.data.dataset import Dataset
-from tellapart.deploy.state import this_user
 from tellapart.errors import ConfigError
 from tellapart.notebook.esm import script, styles
 from tellapart.notebook.host import Host
+from tellapart.process import this_user
 from tellapart.studio.opening import Choices, open_desk
 
 if TYPE_CHECKING:
