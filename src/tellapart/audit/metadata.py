@@ -1,4 +1,4 @@
-"""The metadata of image files: what they give away of a person or place, and files without them."""
+"""The metadata of image files: what they give away of a person or place."""
 
 import io
 import math
@@ -11,8 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, IptcImagePlugin
 
-from tellapart.data.images import ACCEPTED_FORMATS, decode
-from tellapart.errors import UnreadableImage
+from tellapart.data.images import ACCEPTED_FORMATS
 
 _Tag, _Gps = ExifTags.Base, ExifTags.GPS
 
@@ -72,14 +71,8 @@ _BY_SOFTWARE = re.compile(
 
 _PNG_BY_SOFTWARE = re.compile(r"software|source|warning|disclaimer|date:.*|exif:.*|xml:com\.adobe\.xmp")
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_METADATA = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
-_PNG_PICTURE = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP sBIT bKGD pHYs".split()  # what decoding needs
-)
-
-_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-"""In a JPEG's compressed data, where 0xff 0x00 is a byte and 0xd0 to 0xd7 mark restarts."""
 
 
 def clues(content: bytes) -> tuple[str, ...]:
@@ -91,7 +84,7 @@ def clues(content: bytes) -> tuple[str, ...]:
     """
     found: set[str] = set()
     try:
-        if content.startswith(_PNG_SIGNATURE):
+        if content.startswith(PNG_SIGNATURE):
             content = _with_one_pixel(content)
         with Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS) as header:
             found.update(_from_exif(_exif(header)))
@@ -109,9 +102,9 @@ def _with_one_pixel(png: bytes) -> bytes:
 
     They may follow the pixels, all of which Pillow would decode to get there.
     """
-    parts = [_PNG_SIGNATURE, _png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))]
-    parts += (chunk for kind, chunk in _png_chunks(png) if kind in _PNG_METADATA)
-    return b"".join([*parts, _png_chunk(b"IDAT", zlib.compress(b"\0\0")), _png_chunk(b"IEND", b"")])
+    parts = [PNG_SIGNATURE, png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))]
+    parts += (chunk for kind, chunk in png_chunks(png) if kind in _PNG_METADATA)
+    return b"".join([*parts, png_chunk(b"IDAT", zlib.compress(b"\0\0")), png_chunk(b"IEND", b"")])
 
 
 def _exif(header: Image.Image) -> Image.Exif:
@@ -183,86 +176,15 @@ def _is_telling(value: Any) -> bool:
     return number != 0 and math.isfinite(number)
 
 
-def clean(content: bytes) -> tuple[str, bytes]:
-    """Return a file without metadata, and the suffix to add to its name: ``".png"`` if it became one.
-
-    Raises
-    ------
-    UnreadableImage
-        If it cannot be decoded.
-    """
-    picture = decode(content)
-    orientation = _orientation(content)
-    for signature, without_metadata in ((b"\xff\xd8", _clean_jpeg), (_PNG_SIGNATURE, _clean_png)):
-        if content.startswith(signature):
-            try:
-                cleaned = without_metadata(content, orientation)
-                if not clues(cleaned) and decode(cleaned).tobytes() == picture.tobytes():
-                    return "", cleaned
-            except (UnreadableImage, LookupError, struct.error):
-                break  # Pillow forgives oddities that we cannot follow
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return ".png", buffer.getvalue()
-
-
-def _orientation(content: bytes) -> bytes:
-    """Return EXIF that holds nothing but the picture's orientation; empty if it is upright."""
-    exif = Image.Exif()
-    try:
-        with Image.open(io.BytesIO(content), formats=ACCEPTED_FORMATS) as header:
-            exif[_Tag.Orientation] = int(header.getexif().get(_Tag.Orientation, 1))
-    except Exception:
-        return b""  # damaged metadata, as in `decode`
-    return exif.tobytes() if 1 < exif[_Tag.Orientation] <= 8 else b""
-
-
-def _clean_jpeg(content: bytes, orientation: bytes) -> bytes:
-    parts = [b"\xff\xd8"]
-    if orientation:
-        parts.append(b"\xff\xe1" + struct.pack(">H", 2 + len(orientation)) + orientation)
-    for marker, segment in _jpeg_segments(content):
-        is_application = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        is_profile = marker == 0xE2 and segment[4:].startswith(b"ICC_PROFILE\0")
-        if not is_application or marker in (0xE0, 0xEE) or is_profile:
-            parts.append(segment)
-    return b"".join(parts)
-
-
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (marker, segment with its marker) up to the end of the first picture."""
-    start = 2
-    while (found := _NEXT_MARKER.search(content, start)) is not None:
-        marker = found[1][0]
-        if marker == 0xD9:
-            yield marker, b"\xff\xd9"
-            return
-        end = found.end() + struct.unpack_from(">H", content, found.end())[0]
-        if marker == 0xDA:  # compressed data follow the header of a scan
-            following = _NEXT_MARKER.search(content, end)
-            end = following.start() if following else len(content)
-        yield marker, b"\xff" + content[found.end() - 1 : end]
-        start = end
-
-
-def _clean_png(content: bytes, orientation: bytes) -> bytes:
-    parts = [_PNG_SIGNATURE]
-    for kind, chunk in _png_chunks(content):
-        if kind in _PNG_PICTURE:
-            parts.append(chunk)
-        if kind == b"IHDR" and orientation:
-            parts.append(_png_chunk(b"eXIf", orientation.removeprefix(b"Exif\0\0")))
-    return b"".join(parts)
-
-
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, chunk with its length and checksum)."""
-    start = len(_PNG_SIGNATURE)
+    start = len(PNG_SIGNATURE)
     while start + 12 <= len(content):
         end = start + 12 + struct.unpack_from(">I", content, start)[0]
         yield content[start + 4 : start + 8], content[start:end]
         start = end
 
 
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk with its length and checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

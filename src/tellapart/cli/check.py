@@ -35,7 +35,7 @@ def check(
 ) -> int:
     """Say what is wrong with the images of DATA: bad files, copies, leaks, labels, shortcuts, imbalance."""
     from tellapart import api
-    from tellapart.audit import privacy
+    from tellapart.audit.clean_copies import strip as write_clean
     from tellapart.cli.data import load_data
     from tellapart.data.files import write_atomically
 
@@ -50,7 +50,7 @@ def check(
         write_atomically(json_file, audit.to_json().encode("utf-8", "backslashreplace"))
         tell(f"all findings  {printable(str(json_file))}")
     if strip is not None:
-        copies = privacy.strip(audit.dataset, strip, progress=shown_progress())
+        copies = write_clean(audit.dataset, strip, progress=shown_progress())
         tell(f"{len(copies)} copies without metadata  {printable(str(strip))}")
     if strict and audit.has_errors:
         n = audit.counts["error"]
