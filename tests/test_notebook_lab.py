@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from browser import shoot
+from browser import expect, picture
 from desks import draw_clinic
 from tellapart.data.journal import Journal, journal_path
 
@@ -20,8 +20,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 for needed in ("jupyterlab", "anywidget"):
     if find_spec(needed) is None:
         pytest.skip(f"{needed} is not installed", allow_module_level=True)
-
-expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 START_S = 120
 """How long JupyterLab may take on a busy machine."""
@@ -133,7 +131,8 @@ def test_a_cell_relabels_and_the_journal_has_it(lab, folder, chromium, window):
     expect(other.locator(".cell").nth(0)).to_have_attribute(
         "aria-label", re.compile("^malignant"), timeout=30_000
     )
-    shoot(page, "notebook")
+    widget.get_by_role("button", name="Close this note").click()
+    picture(page, "notebook")
     assert events(folder) == [
         ("label", "benign", "malignant", "ada"),
         ("label", "benign", "malignant", "ada"),

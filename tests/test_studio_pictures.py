@@ -1,6 +1,8 @@
 """Every view with a real run and check behind it, as the documentation shows it: of synthetic lesions.
 
-``TELLAPART_SCREENSHOTS=docs/studio python -m pytest tests/test_studio_pictures.py`` makes the pictures anew.
+All pictures of the documentation are made anew by::
+
+    TELLAPART_SCREENSHOTS=docs/studio pytest tests/test_studio_pictures.py tests/test_notebook_lab.py
 """
 
 import os
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from browser import check_accessible, check_reflows, opened, shoot
+from browser import check_accessible, check_reflows, expect, opened, picture
 from tellapart.cli.app import run as tellapart
 
 pytestmark = [
@@ -19,9 +21,6 @@ pytestmark = [
         reason="TELLAPART_SCREENSHOTS names no folder for the pictures of the documentation",
     ),
 ]
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-expect = playwright.expect
 
 SIZE = {"width": 1280, "height": 800}
 
@@ -83,6 +82,6 @@ def test_a_view_with_everything_in_it(studio, window, demo, view, seen):
         try_one(page, sorted((demo / "demo" / "images" / "malignant").glob("*.jpg"))[5])
     expect(page.locator(seen).first).to_be_visible(timeout=60_000)
     page.wait_for_load_state("networkidle") if view == "grid" else page.wait_for_timeout(500)
-    shoot(page, view)
+    picture(page, view)
     check_accessible(page)
     check_reflows(page)
