@@ -132,6 +132,7 @@ def test_a_cell_relabels_and_the_journal_has_it(lab, folder, chromium, window):
         "aria-label", re.compile("^malignant"), timeout=30_000
     )
     widget.get_by_role("button", name="Close this note").click()
+    page.mouse.move(5, 5)
     picture(page, "notebook")
     assert events(folder) == [
         ("label", "benign", "malignant", "ada"),

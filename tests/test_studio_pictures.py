@@ -32,7 +32,9 @@ def demo(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("pictures")
     run_demo(folder / "demo", n_lesions=120, difficulty=0.6, image_size=64)
-    manifest = folder / "demo" / "images" / "manifest.csv"
+    manifest, run = folder / "demo" / "images" / "manifest.csv", folder / "demo" / "run"
+    options = ["--mode=finetune", "--epochs=6", "--image-size=64", f"--split={run / 'split.csv'}"]
+    assert tellapart(["train", str(manifest), "--out", str(folder / "demo" / "finetuned"), *options]) == 0
     assert tellapart(["check", str(manifest), "--json", str(folder / "findings.json")]) == 0
     return folder
 
@@ -61,21 +63,21 @@ def try_one(page, image: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "seen"),
+    ("address", "seen"),
     [
-        ("grid", ".cell img"),
+        ("grid?run=run", ".cell img"),
         ("review", "main img"),
         ("duplicates", ".cluster img"),
         ("augment", "main img"),
-        ("training", "table"),
-        ("results", ".confusion"),
-        ("threshold", ".ta-plot"),
-        ("try", "main"),
+        ("training?runs=finetuned,run", ".ta-plot"),
+        ("results?run=run", ".confusion"),
+        ("threshold?run=run", ".ta-plot"),
+        ("try?run=run", "main"),
         ("history", "main"),
     ],
 )
-def test_a_view_with_everything_in_it(studio, window, demo, view, seen):
-    page = window(studio, f"/{view}", viewport=SIZE)
+def test_a_view_with_everything_in_it(studio, window, demo, address, seen):
+    page, view = window(studio, f"/{address}", viewport=SIZE), address.partition("?")[0]
     if view == "history":
         relabel_some(page)
     if view == "try":

@@ -123,7 +123,7 @@ export async function mount(root, context) {
     const used = now.search || CHOICES.some((name) => now[name]), usual = overview.run;
     const choices = () => choice(runs, now.run ?? usual, (name) => choose({ run: name === usual ? null : name }),
       { "data-key": "run" });
-    const run = runs.length > 1 && h("label.run", h("span.quiet", "Predictions of"), choices());
+    const run = runs.length > 1 && h("label.of-run", h("span.quiet", "Predictions of"), choices());
     const marks = MARKS.filter(([name]) => counts[name].yes || now[name])
       .map(([name, is, text]) => [name, is, text, counts[name][is] ?? 0, now[name] === is]);
     refill(facets, [run || (now.run && quiet(`Predictions of ${now.run}`)),

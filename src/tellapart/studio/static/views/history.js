@@ -2,6 +2,7 @@
 import { confirmDialog, fill, h, icon, images, localTime, number, refill } from "../core/dom.js";
 import { badge, button, choice, problem, quiet, submit, table } from "../core/parts.js";
 import { gather } from "../core/transport.js";
+import { inWords as answerInWords } from "./agreement.js";
 
 export const title = "History";
 const PAGE = 50, MOST = 1000; // batches: at first, and in one answer
@@ -12,8 +13,8 @@ const moment = (at) => localTime(at, "medium");
 function inWords({ field, old, new: value, n }) {
   const times = n > 1 ? `${number(n)} × ` : "";
   if (MARKS[field]) return `${times}${MARKS[field][value ? 0 : 1]}`;
-  return field === "review" ? `${times}answered ${value || "nothing any more"}`
-    : `${times}${old || "blank"} → ${value || "blank"}`;
+  if (field === "review") return `${times}answered ${value ? answerInWords(value) : "nothing any more"}`;
+  return `${times}${old || "blank"} → ${value || "blank"}`;
 }
 
 /** @param {HTMLElement} root @param {object} context @returns {Promise<function>} what takes the view down */

@@ -13,8 +13,8 @@ const BADGES = {
 };
 const BACKBONES = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "resnet18", "resnet50",
   "mobilenet_v3_large", "convnext_tiny"];
-const MODES = [["auto", "auto: features without a GPU"], ["features", "features: seconds to minutes"],
-  ["finetune", "finetune: the whole network"]];
+const MODES = [["auto", "auto: by the machine"], ["features", "features: minutes"],
+  ["finetune", "finetune: all layers"]];
 const DEFAULTS = { mode: "auto", backbone: "efficientnet_lite1", epochs: 20, seed: 0, augment: "standard" };
 const EPOCH = {
   train_loss: "training loss", val_loss: "validation loss", train_accuracy: "training accuracy",
