@@ -437,6 +437,8 @@ def test_close_up(studio, window):
     expect(box).to_contain_text("2 of 240")
     expect(box).to_contain_text("48 × 40 px")
     expect(box).to_contain_text("90.0 %")
+    expect(box.locator(".known h3")).to_have_text(["Probabilities, by the run", "Image"])
+    assert not box.locator(".known").evaluate("known => [...known.childNodes].some((node) => node.data)")
     expect(page).to_have_url(re.compile("at=1&zoom=yes|zoom=yes&at=1"))
     shoot(page, "grid-zoom")
     press(page, "n", "ArrowRight", "p")

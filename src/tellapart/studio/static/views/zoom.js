@@ -118,7 +118,7 @@ export function zoom(context, { classes, run, item, place, step, label, mark, cl
   function tell(all) {
     const { file, probabilities_by: by } = all;
     const row = ([name, value]) => value && [h("dt", name), h("dd", value)];
-    const part = (name, holds, content) => holds && h("section", h("h3", name), content);
+    const part = (name, holds, content) => Boolean(holds) && h("section", h("h3", name), content);
     if (file.problem) { note.textContent = ""; say(`This file cannot be shown: ${file.problem}.`); }
     const { width, height, bytes, format } = file;
     const size = width && `${number(width)} × ${number(height)} px, ${number(Math.ceil(bytes / 1000))} kB, ${format}`;
