@@ -457,6 +457,20 @@ def test_close_up(studio, window):
     assert "zoom" not in page.url
 
 
+def test_going_back_from_a_close_up_leaves_the_address_of_the_other_view_alone(studio, window):
+    page = window(studio, "/history?actor=ada")
+    expect(page.get_by_text("0 batches")).to_be_visible()
+    press(page, "g", "g")
+    expect(page.locator(".cell").first).to_be_visible()
+    press(page, "ArrowRight", "Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("2 of 240")
+    while "/grid" in page.url:
+        page.go_back()
+    expect(page.get_by_text("0 batches")).to_be_visible()
+    page.wait_for_timeout(600)  # as long as the grid may wait before it writes where its cursor is
+    assert page.url == f"{studio.url}/history?actor=ada"
+
+
 def test_pixel_by_pixel(studio, window):
     page = opened_grid(window, studio, "/grid?at=3&zoom=yes")
     box = page.get_by_role("dialog")

@@ -217,7 +217,12 @@ export async function mount(root, context) {
   /** Show the image under the cursor as large as it is. */
   function look() {
     if (!list.item || closeup) return;
-    const closed = () => { closeup = null; state.set({ zoom: null }); list.step(0); };
+    const closed = () => {
+      closeup = null;
+      if (!page.isConnected) return; // closed because the view went: the address is another one's by now
+      state.set({ zoom: null });
+      list.step(0);
+    };
     closeup = zoom(context, { classes, run: () => state.get("run"), item: () => list.item, label, mark, closed,
       place: () => `${number(list.cursor + 1)} of ${number(list.total)}`, decide: { accept, undoBack },
       step: (delta) => list.step(delta, { focus: false }) });
