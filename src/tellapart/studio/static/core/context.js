@@ -53,8 +53,7 @@ export function createContext({ transport, overview, keys, publish = () => {}, g
 
 /** The context for one view, and what takes back all that the view bound and listened to. */
 export function scoped(context) {
-  const offs = [];
-  const kept = (off) => (offs.push(off), off);
+  const offs = [], kept = (off) => (offs.push(off), off);
   const bind = (scope, handlers) => kept(context.keys.bind(scope, handlers));
   const keys = Object.assign(Object.create(context.keys), { bind });
   return [{ ...context, on: (event, listener) => kept(context.on(event, listener)), keys },

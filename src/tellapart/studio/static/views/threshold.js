@@ -252,8 +252,7 @@ export async function mount(root, context) {
       h("section.panel", h("h2", "Leave a band to a person"), places.band),
       h("section.panel", h("h2", "Is it of use? The decision curve"), places.utility,
         quiet(`Net benefit of the model (full line) against calling all images ${positive} (dashed) or none `,
-          `(dotted), for `,
-          "those who would act from a probability on."))),
+          "(dotted), for those who would act from a probability on."))),
     h("div", h("section.panel", h("h2", "Use it"), cannot ? quiet(cannot)
       : h("form", { submit: send }, h("label", "Why this threshold? The reason goes into the model’s card.", why),
         h("div.bar", use, h("span.quiet", "Then shows the test figures at it, once."))), told, past))), places.images);
