@@ -13,7 +13,7 @@ import json
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,26 +55,31 @@ def sampled(data: Path, n_images: int, seed: int) -> list[Image.Image]:
 
 def compared(pictures: list[Image.Image], python: Path, seed: int) -> str:
     """Return the table of recall and false pairs by change and tool."""
+    ways = [(name, strength) for name, strengths in CHANGES.items() for strength in strengths]
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as name:
+        folders = [Path(name) / str(number) for number in range(len(ways))]
+        for folder, (change, strength) in zip(folders, ways, strict=True):
+            write(folder, pictures, CHANGES[change][strength], seed)
+        found = [
+            {OURS: ours(folder), **others}
+            for folder, others in zip(folders, theirs(folders, python), strict=True)
+        ]
+    tools = list(found[0])
     rows: list[list[str]] = []
     false: dict[str, int] = defaultdict(int)
-    tools: list[str] = []
-    for name, strengths in CHANGES.items():
-        for strength, change in strengths.items():
-            with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
-                write(Path(folder), pictures, change, seed)
-                found = {OURS: ours(Path(folder)), **theirs(Path(folder), python)}
-            tools = list(found)
-            scores = {tool: score(pairs, len(pictures)) for tool, pairs in found.items()}
-            if name in WANTED:
-                for tool, (_, n_false) in scores.items():
-                    false[tool] += n_false
-            rows.append([name, strength, *(f"{100 * scores[tool][0]:.0f} %" for tool in tools)])
+    for (change, strength), by_tool in zip(ways, found, strict=True):
+        scores = {tool: score(pairs, len(pictures)) for tool, pairs in by_tool.items()}
+        if change in WANTED:
+            for tool, (_, n_false) in scores.items():
+                false[tool] += n_false
+        rows.append([change, strength, *(f"{100 * scores[tool][0]:.0f} %" for tool in tools)])
     rows.append(["false pairs", "of those wanted", *(str(false[tool]) for tool in tools)])
     return table(["change", "strength", *tools], rows)
 
 
 def write(folder: Path, pictures: list[Image.Image], change: Change, seed: int) -> None:
     """Save every picture and its changed copy."""
+    folder.mkdir()
     for number, picture in enumerate(pictures):
         picture.save(folder / f"{number:05d}-original.png", compress_level=1)
         change(picture, np.random.default_rng(seed + number)).save(
@@ -91,10 +96,11 @@ def ours(folder: Path) -> Pairs:
     return [(paths[i].name, paths[j].name) for i, j in found.pairs.tolist()]
 
 
-def theirs(folder: Path, python: Path) -> dict[str, Pairs]:
-    """Return the pairs of each other tool."""
-    answer = subprocess.run([python, RIVAL, folder], check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {tool: [(a, b) for a, b in pairs] for tool, pairs in json.loads(answer).items()}
+def theirs(folders: Sequence[Path], python: Path) -> list[dict[str, Pairs]]:
+    """Return the pairs of each other tool, for each folder."""
+    command = [python, RIVAL, *folders]
+    answers = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return [{tool: [(a, b) for a, b in pairs] for tool, pairs in json.loads(one).items()} for one in answers]
 
 
 def score(pairs: Pairs, n_pictures: int) -> tuple[float, int]:
