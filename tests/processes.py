@@ -62,12 +62,12 @@ def serving(log: Path, *arguments: object) -> Iterator[Served]:
         process.stdout.close()
 
 
-def eventually(condition: Callable[[], object], timeout_s: float = 30) -> float:
-    """Wait until something holds; return after how many seconds it did."""
+def eventually(condition: Callable[[], object], timeout_s: float = 30, every_s: float = 0.02) -> float:
+    """Wait until something holds, looking every so often; return after how many seconds it did."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < timeout_s, "it never came"
-        time.sleep(0.02)
+        time.sleep(every_s)
     return time.monotonic() - started
 
 

@@ -351,11 +351,17 @@ def test_addresses_that_are_none(url):
 
 
 @pytest.mark.parametrize(
-    "options", [{"key": "two words"}, {"key": "ключ"}, {"key": ""}, {"key": "a\r\nb: c"}]
+    ("key", "told"),
+    [
+        ("two words", "copy it again"),
+        ("ключ", "copy it again"),
+        ("a\r\nb: c", "copy it again"),
+        ("", "the key is empty; give one, or none"),
+    ],
 )
-def test_keys_that_are_none(options):
-    with pytest.raises(ConfigError, match="copy it again"):
-        Client("http://127.0.0.1:8000", **options)
+def test_keys_that_are_none(key, told):
+    with pytest.raises(ConfigError, match=told):
+        Client("http://127.0.0.1:8000", key)
 
 
 @pytest.mark.parametrize("options", [{"retries": -1}, {"timeout_s": 0}, {"max_images": 0}, {"at_once": 0}])

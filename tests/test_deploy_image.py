@@ -20,6 +20,13 @@ from tellapart.api import load
 from tellapart.deploy.files import add_key, write_files
 
 PROJECT = Path(__file__).parents[1]
+UV = (sys.executable, "-m", "uv", "pip")
+PIP = """#!{here}
+import os, sys
+words = [word for word in sys.argv[1:] if word != "--no-cache-dir"]
+os.execv("{here}", ["{here}", "-m", "uv", "pip", *words, "--python", "{there}"])
+"""
+"""As pip in the image, in a tenth of the time: from the packages that installed this environment."""
 
 
 def steps(dockerfile: Path, stage: str) -> list[tuple[str, str]]:
@@ -44,14 +51,16 @@ class Image:
         self.context, self.root = context, root
         self.environment = {**os.environ, "PATH": f"{root / 'python/bin'}:/usr/bin:/bin"}
         self.environment.pop("PYTHONPATH", None)
-        self.environment["PIP_NO_COMPILE"] = "1"  # half of the time, for a service that starts three times
         self.build_args = build_args
         self.told: dict[str, str] = {}
 
     def perform(self, instruction: str, value: str) -> None:
         if instruction == "FROM":
             assert value == f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
-            subprocess.run([sys.executable, "-m", "venv", self.root / "python"], check=True)
+            python = self.root / "python"
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", python], check=True)
+            (python / "bin/pip").write_text(PIP.format(here=sys.executable, there=python / "bin/python"))
+            (python / "bin/pip").chmod(0o755)
         elif instruction == "ARG":
             name, _, default = value.partition("=")
             self.environment[name] = self.build_args.get(name, default.strip('"'))
@@ -108,18 +117,9 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the service does not become ready")
 
 
-def skip_without_index(folder: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", folder / "asks"], check=True)
-    download = [
-        folder / "asks/bin/pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        folder / "asks",
-        "typer",
-    ]
-    if subprocess.run(download, capture_output=True, check=False).returncode:
+def skip_without_index() -> None:
+    asks = [*UV, "compile", "--quiet", "--no-deps", "-"]
+    if subprocess.run(asks, input=b"typer", capture_output=True, check=False).returncode:
         pytest.skip("no package index can be reached from here")
 
 
@@ -129,7 +129,7 @@ def test_the_steps_of_the_image_give_a_service_that_answers(trained, photos, tmp
     context, root = tmp_path / "context", tmp_path / "root"
     write_files(trained.folder, context, name="lesions")
     key = add_key(context)
-    skip_without_index(tmp_path)
+    skip_without_index()
     image = Image(context, root, {"TELLAPART": str(PROJECT)})
     image_steps = steps(context / "Dockerfile", "service")
     for instruction, value in image_steps:

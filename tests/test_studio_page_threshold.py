@@ -92,9 +92,11 @@ def test_a_click_on_a_curve_moves_it_and_a_link_shows_the_same(page, window, stu
 
 
 def test_rules_choose_and_their_name_is_stored(page, run):
+    before = at(page)
     field = page.get_by_role("form", name="Reach this sensitivity")
     field.get_by_label("Sensitivity of at least").fill("90")
     field.get_by_role("button").click()
+    expect(page).not_to_have_url(re.compile(re.escape(f"at={before}")))
     value = at(page)
     said = read_predictions(run / "validation.csv")
     assert (said.y_prob[said.y_true == 1, 1] >= value).mean() >= 0.9

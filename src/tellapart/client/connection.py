@@ -60,7 +60,9 @@ class Connection(ABC, Generic[Http]):
         at_once: int = AT_ONCE,
     ) -> None:
         host = _checked_host(url)
-        if key is not None and not (key.isascii() and key.isprintable() and key and " " not in key):
+        if key == "":
+            raise ConfigError("the key is empty; give one, or none at all")
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise ConfigError("the key holds a blank or another character that no key has; copy it again")
         for name, value, accepted, is_good in (
             ("timeout_s", timeout_s, "more than 0", timeout_s > 0),

@@ -33,6 +33,9 @@ START_LIMIT_S = 120.0
 SHIPPED = (MODEL_FILE, CARD_FILE)
 """Files of a bundle that answers need."""
 
+UPSCALE_DELAY_S = 10.0
+"""How long there must be more to do than the replicas can before one is added, which itself takes seconds."""
+
 RETRY_AFTER_S = 1.0
 """What the proxies tell callers whom they refuse because too many wait already."""
 
@@ -206,9 +209,15 @@ def _cpus(record: Record) -> float:
     return float(record.options.get("cpus", 1))
 
 
-def _bounds(record: Record) -> Mapping[str, int] | None:
+def _bounds(record: Record) -> Mapping[str, float] | None:
     most = record.options.get("max_replicas")
-    return None if most is None else {"min_replicas": record.replicas, "max_replicas": int(most)}
+    if most is None:
+        return None
+    return {
+        "min_replicas": record.replicas,
+        "max_replicas": int(most),
+        "upscale_delay_s": UPSCALE_DELAY_S,
+    }
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tellapart.bundle import Bundle
 from tellapart.deploy.deployment import Deployment
 from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.deploy.target import OPTIONS, check, target_of
-from tellapart.deploy.versions import Versions, usable, version_of
+from tellapart.deploy.versions import Versions, usable
 from tellapart.errors import ConfigError, PortTaken
 from tellapart.process import this_user
 
@@ -79,7 +79,7 @@ def deploy(
         target=target,
         model=str(Path(model).absolute()),
         copy=str(bundle.folder),
-        version=version_of(bundle),
+        version=bundle.version,
         host=settings.pop("host", "127.0.0.1"),
         port=port or 0,
         replicas=replicas,

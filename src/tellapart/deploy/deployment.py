@@ -18,7 +18,7 @@ from tellapart.deploy.figures import Figures, fetch_figures
 from tellapart.deploy.logfile import last_lines
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, check, target_of
-from tellapart.deploy.versions import Versions, usable, version_of
+from tellapart.deploy.versions import Versions, usable
 from tellapart.errors import DeploymentError, MissingExtra, Unreachable
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Deployment:
         versions = Versions(record.folder)
         copy = versions.add(usable(model, record.settings.get("precision")))
         changed = replaced(
-            record, model=str(Path(model).absolute()), copy=str(copy.folder), version=version_of(copy)
+            record, model=str(Path(model).absolute()), copy=str(copy.folder), version=copy.version
         )
         try:
             Registry().save(target_of(record.target).update(changed))

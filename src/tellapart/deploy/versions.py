@@ -16,11 +16,6 @@ KEPT = 2
 """Copies that stay on the disk: the current one, and the one before."""
 
 
-def version_of(bundle: Bundle) -> str:
-    """Return the version by which a service names a model."""
-    return bundle.version
-
-
 def usable(model: Path | str, precision: Literal["fp32", "int8"] | None = None) -> Bundle:
     """Return the bundle of a run that was seen to answer.
 
@@ -50,7 +45,7 @@ class Versions:
         BundleError
             If it changed meanwhile.
         """
-        version = version_of(bundle)
+        version = bundle.version
         self.models.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".", dir=self.models))
         try:
@@ -58,7 +53,7 @@ class Versions:
             for name in (MODEL_FILE, CARD_FILE, "README.md"):
                 if (bundle.folder / name).is_file():
                     shutil.copyfile(bundle.folder / name, draft / name)
-            if version_of(Bundle.load(draft)) != version:
+            if Bundle.load(draft).version != version:
                 raise BundleError(f"{bundle.folder} is being written; try again when it is complete")
             folder = self.models / f"{self._next_number():04d}-{version}"
             draft.rename(folder)
