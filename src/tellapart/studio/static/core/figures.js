@@ -14,7 +14,7 @@ const OTHERS = {
 
 /** Every figure that has a name, those first that are shares. */
 export const FIGURES = { ...SHARES, ...OTHERS };
-export const isShare = (name) => name in SHARES;
+const isShare = (name) => name in SHARES;
 export const LESS_IS_BETTER = ["log_loss", "brier", "ece"];
 
 /** A figure's value, such as "84.6 %" or "0.715". */

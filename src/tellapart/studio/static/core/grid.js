@@ -1,10 +1,9 @@
 // The virtual grid: of any number of images, only those in sight are in the page. Views and notebooks mount it.
-import { h } from "./dom.js";
+import { give, h } from "./dom.js";
 import { percent } from "/shared/curves.js";
 
 /** Long edges of the pictures, in pixels. */
 export const SIZES = { small: 104, medium: 160, large: 300 };
-
 const CHUNK = 100, MOST_CHUNKS = 40, MOST_ASKED = 2, OVERSCAN_ROWS = 2, GAP = 8, CAPTION = 24;
 const MOST_PX = 15_000_000; // browsers lay out no taller boxes than about this
 const CORNER = 30; // of a picture: a click there selects
@@ -20,7 +19,7 @@ function marksOf(item, edge) {
 }
 
 /** An image in words, for those who do not see it. */
-export function describe(item) {
+function describe(item) {
   const found = item.findings.filter((kind) => kind !== "suspected label");
   return [item.label, item.excluded && "excluded", item.flagged && "flagged", item.changed && `given as ${item.given}`,
     item.predicted && `predicted ${item.predicted} ${percent(item.p, 0)}`,
@@ -100,10 +99,8 @@ export function grid(context, host, options = {}) {
     const cell = cells.get(position), item = itemAt(position);
     if (!cell) return;
     const [img, caption, marks] = cell.children;
-    cell.setAttribute("aria-posinset", position + 1);
-    cell.setAttribute("aria-setsize", total);
-    cell.setAttribute("aria-selected", selection.has(position));
-    cell.tabIndex = position === cursor ? 0 : -1;
+    give(cell, { "aria-posinset": position + 1, "aria-setsize": total, "aria-label": item ? describe(item) : "loading",
+      "aria-selected": String(selection.has(position)), tabindex: position === cursor ? 0 : -1 });
     cell.classList.toggle("cursor", position === cursor);
     const picture = item ? `${item.i} ${edge}` : "";
     if (cell.dataset.picture !== picture) {
@@ -111,12 +108,11 @@ export function grid(context, host, options = {}) {
       cell.dataset.picture = picture;
       if (item) show(img, item, edge * Math.min(devicePixelRatio, 2) > 200 ? 320 : 160);
     }
-    cell.setAttribute("aria-label", item ? describe(item) : "loading");
     caption.textContent = item?.label ?? "";
     marks.textContent = item ? marksOf(item, edge) : "";
     const marked = { ...item, wrong: item?.correct === false, touched: item && touched.has(item.i) };
-    for (const mark of ["changed", "excluded", "saving", "wrong", "touched"]) cell.classList.toggle(mark,
-      Boolean(marked[mark]));
+    const looks = ["changed", "excluded", "saving", "wrong", "touched"];
+    for (const mark of looks) cell.classList.toggle(mark, Boolean(marked[mark]));
   }
   const refill = () => { for (const position of cells.keys()) fill(position); };
 
@@ -292,15 +288,15 @@ export function grid(context, host, options = {}) {
   });
 
   return {
-    open, moveTo, chosen, unselect,
-    refresh: () => open(query, itemAt(cursor)?.i ?? null),
+    open, moveTo, chosen, unselect, refresh: () => open(query, itemAt(cursor)?.i ?? null),
     setEdge(next) {
       edge = next;
       for (const cell of cells.values()) cell.dataset.picture = "";
       measure();
       refill();
       moveTo(cursor, { focus: false, centre: true });
-    }, step: (delta, how) => moveTo(cursor + delta, how), get item() { return itemAt(cursor) ?? null; },
+    },
+    step: (delta, how) => moveTo(cursor + delta, how), get item() { return itemAt(cursor) ?? null; },
     get total() { return total; }, get cursor() { return cursor; },
     get selection() { return selection.size; }, get touched() { return touched.size; },
     takeDown() {

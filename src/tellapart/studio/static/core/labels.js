@@ -7,13 +7,13 @@ const PROPERTY = { label: "label", excluded: "excluded", flagged: "flagged", rev
 const asText = (value) => (typeof value === "boolean" ? (value ? "yes" : "") : value ?? "");
 
 /** What an item looks like once `field` is `value`: "yes" and "" are true and false for marks. */
-export const withValue = (item, field, value) =>
+const withValue = (item, field, value) =>
   ({ ...item, [PROPERTY[field]]: field === "excluded" || field === "flagged" ? value === "yes" : value });
 
 /**
  * Writing for one window. Emits "changed" with {items}: those just shown have `saving` true until they are on disk.
  * @param {{ask: function, emit: function, announce: function, toast: function}} context
- * @returns {object} {write, perform, undo, redo, follow}
+ * @returns {object} {write, perform, undo, redo, keys, follow}; `keys` are handlers for keys
  */
 export function labelling({ ask, emit, announce, toast }) {
   const window_ = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID is for https only
@@ -77,13 +77,13 @@ export function labelling({ ask, emit, announce, toast }) {
     const idOf = new Map(items.map(({ i, id }) => [i, id])); // of those never seen, the id is not known
     const rows = clashes.slice(0, MOST_TOLD).map((clash) =>
       [idOf.get(clash.i) ?? `image ${clash.i}`, clash.found || "blank", clash.by ?? "the data", value || "blank"]);
-    const n = clashes.length === 1 && items.length === 1 ? "this"
-      : `${number(clashes.length)} of these ${number(items.length)}`;
-    const text = `Somebody changed ${n} since you looked. Nothing of yours was written.`;
-    const content = h("div", h("p", text), table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
-      clashes.length > rows.length && h("p", `and ${number(clashes.length - rows.length)} more`));
-    const answers = [{ value: false, text: "Keep what stands there", primary: true },
-      { value: true, text: "Write mine over it" }];
+    const many = clashes.length > 1 || items.length > 1, more = clashes.length - rows.length;
+    const which = many ? `${number(clashes.length)} of these ${number(items.length)}` : "this";
+    const content = h("div", h("p", `Somebody changed ${which} since you looked. Nothing of yours was written.`),
+      table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
+      more > 0 && h("p", `and ${number(more)} more`));
+    const keep = { value: false, text: "Keep what stands there", primary: true };
+    const answers = [keep, { value: true, text: "Write mine over it" }];
     if (await dialog("Changed elsewhere", content, answers)) await write(now, field, value, options);
   }
 
@@ -106,6 +106,7 @@ export function labelling({ ask, emit, announce, toast }) {
     return answer;
   }
   const redo = async () => (await take({ redo: true }, "Done again"))[0];
+  const keys = { undo: () => undo(), redo, redoAlso: redo };
 
   /** Tell what other windows and people change, from the event number `version` on; returns what ends it. */
   function follow(version) {
@@ -130,5 +131,5 @@ export function labelling({ ask, emit, announce, toast }) {
     return () => { ended = true; clearTimeout(timer); };
   }
 
-  return { write, perform, undo, redo, follow };
+  return { write, perform, undo, redo, keys, follow };
 }

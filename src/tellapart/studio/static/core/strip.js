@@ -9,13 +9,12 @@ import { dialog, h } from "./dom.js";
  * @param {...*} below the picture, after ✓ or ✗ and the label
  */
 export function card(context, item, { right, says, open }, ...below) {
-  const picture = h("img", { alt: "", loading: "lazy", width: 160, height: 160 }), missing = item.i === null;
-  if (!missing) context.show(picture, item);
-  const face = missing ? h("span.quiet", "not in this folder") : picture;
+  const missing = item.i === null, lazy = { alt: "", loading: "lazy", width: 160, height: 160 };
+  const face = missing ? h("span.quiet", "not in this folder") : context.picture(item, lazy);
   const attributes = { type: "button", class: "picture", "aria-label": `${item.id}: ${says}; look closely` };
   const mark = h("b", { class: right ? "" : "miss" }, right ? "✓ " : "✗ ", item.label ?? "unknown");
-  return h("li", h("button", { ...attributes, disabled: missing, click: open }, face), h("p", mark, below[0]),
-    below.slice(1));
+  const button = h("button", { ...attributes, disabled: missing, click: open }, face);
+  return h("li", button, h("p", mark, below[0]), below.slice(1));
 }
 
 /**
@@ -24,10 +23,9 @@ export function card(context, item, { right, says, open }, ...below) {
  * @returns {Promise<void>} once it is closed
  */
 export async function look(context, item, address, ...beside) {
-  const picture = h("img", { alt: item.id });
-  context.showFull(picture, item);
+  const picture = context.wholePicture(item, { alt: item.id });
   const content = h("div.look.split", picture, h("div", h("p.path", item.id), beside));
   const answers = [{ value: true, text: "Look closer and relabel" }, { value: false, text: "Close", primary: true }];
-  if (await dialog(item.id.split("/").pop(), content, answers)) context.go("grid",
-    { ...address, at: item.i, zoom: "yes" });
+  const closer = await dialog(item.id.split("/").pop(), content, answers);
+  if (closer) context.go("grid", { ...address, at: item.i, zoom: "yes" });
 }
