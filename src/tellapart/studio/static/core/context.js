@@ -33,8 +33,7 @@ function addressable(emit, publish) {
   };
 }
 
-/**
- * @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
+/** @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
  * @returns {object} {ask, show, showFull, overview, state, go, labels, keys, on, emit, announce, toast}, what makes an
  *   img: picture(item, attributes, size) and wholePicture(item, attributes), and what notes an error: complain(error)
  */

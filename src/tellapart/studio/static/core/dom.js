@@ -11,12 +11,10 @@ export function give(node, attributes) {
   return node;
 }
 
-/**
- * Make an element, such as h("p.quiet", { title: "…" }, "text", h("b", "more")).
+/** Make an element, such as h("p.quiet", { title: "…" }, "text", h("b", "more")).
  * @param {string} what name and classes
  * @param {object=} attributes as for `give`
- * @param {...*} children elements and texts, in lists as well; false, null, undefined and "" are left out
- */
+ * @param {...*} children elements and texts, in lists as well; false, null, undefined and "" are left out */
 export function h(what, attributes, ...children) {
   const [name, ...classes] = what.split("."), node = document.createElement(name);
   const given = attributes?.constructor === Object;
@@ -65,18 +63,14 @@ export function icon(name) {
 /** @returns {string} such as "12,345" or "0.715" */
 export const number = (value, digits = 3) =>
   (Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits }) : "not defined");
-
 /** @returns {string} such as "1 run" or "1,200 runs" */
 export const plural = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 export const images = (n) => plural(n, "image");
-
 /** A moment, given in UTC, as people here write it. */
 export const localTime = (at, timeStyle = "short") =>
   (at ? new Date(at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle }) : "");
-
 const THROTTLE_MS = 250;
 let page = document.body, region, waiting, spoken = "";
-
 /** Have words, notes and dialogs in this element, not in the whole page: for a widget in somebody else's. */
 export const speakIn = (root) => { page = root; };
 
@@ -90,10 +84,8 @@ export function announce(text) {
   }, THROTTLE_MS);
 }
 
-/**
- * A note at the edge of the page that leaves by itself.
- * @param {string} text @param {{action?: function, label?: string, kind?: "error"}} options a button, what it does
- */
+/** A note at the edge of the page that leaves by itself.
+ * @param {string} text @param {{action?: function, label?: string, kind?: "error"}} options a button, what it does */
 export function toast(text, { action, label = "Undo", kind } = {}) {
   const place = page.querySelector(".toasts") ?? page.appendChild(h("div.toasts", { role: "status" }));
   let timer;
@@ -109,11 +101,9 @@ export function toast(text, { action, label = "Undo", kind } = {}) {
   return leave;
 }
 
-/**
- * Ask in a modal dialog; Escape answers null.
+/** Ask in a modal dialog; Escape answers null.
  * @param {string} title @param {Node|string} content @param {{value: *, text: string, primary?: boolean}[]} answers
- * @returns {Promise<*>} the value of the answer
- */
+ * @returns {Promise<*>} the value of the answer */
 export function dialog(title, content, answers = [{ value: null, text: "Close", primary: true }]) {
   return new Promise((resolve) => {
     let chosen = null;

@@ -26,15 +26,13 @@ function describe(item) {
     item.suggested && `suspected to be ${item.suggested}`, ...found, item.id].filter(Boolean).join(", ");
 }
 
-/**
- * @param {object} context of the view
+/** @param {object} context of the view
  * @param {HTMLElement} host a box with a height of its own, which will scroll
  * @param {object} options `moved(item, cursor)` hears where the cursor is, `selected(n)` how many are chosen,
  *   `opened()` of double clicks, `listed(total)` how many images a new list has, `renewed(before, after)` that the
  *   studio had the list no longer and made it anew: how many were selected, and how many of them still are
  * @returns {object} {open, refresh, setEdge, moveTo, step, chosen, unselect, takeDown, item, total, cursor, selection,
- *   touched}; the last two tell how many are chosen, and how many have changed since the list was made
- */
+ *   touched}; the last two tell how many are chosen, and how many have changed since the list was made */
 export function grid(context, host, options = {}) {
   const nothing = () => {};
   const { moved = nothing, selected = nothing, opened = nothing, listed = nothing, renewed = nothing } = options;
@@ -47,7 +45,6 @@ export function grid(context, host, options = {}) {
   const spacer = h("div.cells", { role: "listbox", "aria-multiselectable": "true", "aria-label": "Images" });
   host.classList.add("virtual");
   host.append(spacer);
-
   const itemAt = (position) => chunks.get(Math.floor(position / CHUNK))?.[position % CHUNK];
 
   // ---- what is in sight ----
@@ -164,7 +161,6 @@ export function grid(context, host, options = {}) {
     listed(total);
     selected(0);
   }
-
   /** The studio no longer has this list: make it anew, and find cursor and selection again, as far as seen. */
   async function renew() {
     const before = selection.size, numbers = new Set([...selection].map((position) => itemAt(position)?.i));
@@ -173,7 +169,6 @@ export function grid(context, host, options = {}) {
     choose(new Set([...items.keys()].filter((position) => numbers.has(items[position]))));
     renewed(before, selection.size);
   }
-
   /** Show the images of a query, the cursor on image `at` if it is among them. */
   async function open(next, at = null) {
     const mine = ++epoch, hadFocus = spacer.contains(document.activeElement);
@@ -221,10 +216,8 @@ export function grid(context, host, options = {}) {
     choose(new Set());
     return true;
   }
-  /**
-   * The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. None where
-   * the studio cannot tell which those are, because it no longer has the list that was seen.
-   */
+  /** The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. None where
+   * the studio cannot tell which those are, because it no longer has the list that was seen. */
   async function chosen() {
     const places = selection.size ? [...selection].sort((a, b) => a - b) : total ? [cursor] : [];
     if (places.every(itemAt)) return places.map(itemAt);
@@ -242,7 +235,6 @@ export function grid(context, host, options = {}) {
       return [];
     }
   }
-
   const page = () => Math.max(1, Math.floor(view / row)) * columns;
   const moves = {
     left: () => -1, right: () => 1, up: () => -columns, down: () => columns,
@@ -259,7 +251,6 @@ export function grid(context, host, options = {}) {
     bound[`extend${action[0].toUpperCase()}${action.slice(1)}`] = () => go(step(), true);
   }
   const unbind = keys.bind(spacer, bound);
-
   spacer.addEventListener("click", (event) => {
     const cell = event.target.closest(".cell");
     if (!cell) return;

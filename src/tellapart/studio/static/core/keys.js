@@ -41,20 +41,17 @@ const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "
 const readable = (stroke) => stroke.replace(/Arrow\w+|Backspace/, (name) => caps[name]).replace(" ", " then ")
   .replace(/(^| |\+)([a-z])(?= |$)/g, (_, before, letter) => before + letter.toUpperCase());
 
-/**
- * The keyboard of one page or widget.
+/** The keyboard of one page or widget.
  * @param {Document|Element} host where keys are listened for
  * @param {Object<string, string[]>} actions -> key, and what it does; same words share a line of help
  * @returns {object} {bind(scope, {action: handler}), cap(action), help()}
  *   `bind` returns what unbinds. Handlers get the event; one that returns false did nothing, and the next is asked, the
  *   last bound first. `label` stands for label1 to label20, and gets the number from 0 as second argument. Keys reach a
- *   scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere.
- */
+ *   scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere. */
 export function keyboard(host, actions) {
   const keyOf = (action) => actions[action]?.[0];
   const bound = [];
   let prefix = "", timer;
-
   const handlerOf = (handlers, action) => {
     const labels = /^label(\d+)$/.exec(action);
     return handlers[action] ?? (labels && handlers.label && ((event) => handlers.label(event, Number(labels[1]) - 1)));
@@ -76,7 +73,6 @@ export function keyboard(host, actions) {
   };
   const begins = (target, stroke) => reached(target).some(({ handlers }) =>
     Object.keys(handlers).some((action) => keyOf(action)?.startsWith(`${stroke} `)));
-
   host.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing) return;
     for (const stroke of strokes(event)) {
@@ -93,7 +89,6 @@ export function keyboard(host, actions) {
     }
     if (!["Shift", "Control", "Alt", "Meta"].includes(event.key)) prefix = "";
   });
-
   const top = host.documentElement ?? host;
   const showOff = () => top.classList.toggle("keys-off", isOff()); // buttons then name no key
   showOff();

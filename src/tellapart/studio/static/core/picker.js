@@ -14,7 +14,6 @@ export function pickClass(names, title = "Label as") {
     const field = h("input.field", { ...combobox, "aria-label": "Class", ...typing, input, keydown });
     const box = h("dialog.dialog.picker", { "aria-label": title }, h("h2", title), field, list);
     const choose = (name) => { answer = name; box.close(); };
-
     function draw() {
       const typed = field.value.trim(), folded = typed.toLocaleLowerCase();
       const rank = (name) => (name.toLocaleLowerCase().startsWith(folded) ? 0 : 1);

@@ -1,13 +1,11 @@
 // Images as cards in a strip, and one of them whole.
 import { dialog, h } from "./dom.js";
 
-/**
- * A card that opens its image.
+/** A card that opens its image.
  * @param {object} context of the view
  * @param {object} item with `i`, null where the image is not in this folder
  * @param {{right: boolean, says: string, open: function}} how whether the answer is right, the card in words, a click
- * @param {...*} below the picture, after ✓ or ✗ and the label
- */
+ * @param {...*} below the picture, after ✓ or ✗ and the label */
 export function card(context, item, { right, says, open }, ...below) {
   const missing = item.i === null, lazy = { alt: "", loading: "lazy", width: 160, height: 160 };
   const face = missing ? h("span.quiet", "not in this folder") : context.picture(item, lazy);
@@ -17,11 +15,9 @@ export function card(context, item, { right, says, open }, ...below) {
   return h("li", button, h("p", mark, below[0]), below.slice(1));
 }
 
-/**
- * One image whole, with what is known of it beside it; from here it is opened in the grid.
+/** One image whole, with what is known of it beside it; from here it is opened in the grid.
  * @param {object} context of the view @param {object} item @param {object} address of the grid, besides the image
- * @returns {Promise<void>} once it is closed
- */
+ * @returns {Promise<void>} once it is closed */
 export async function look(context, item, address, ...beside) {
   const picture = context.wholePicture(item, { alt: item.id });
   const content = h("div.look.split", picture, h("div", h("p.path", item.id), beside));

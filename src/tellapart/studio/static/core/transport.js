@@ -23,11 +23,9 @@ export function tellRefusals() {
 const AGAIN_MS = 400;
 const UNREACHABLE = "the studio does not answer; is it still running in its terminal?";
 
-/**
- * @param {string} edition changes when pictures may have: browsers keep what they got under the same one
+/** @param {string} edition changes when pictures may have: browsers keep what they got under the same one
  * @returns {object} {ask(operation, values), show(img, item, size), showFull(img, item)}: `ask` resolves to the answer;
- *   the others let an image element show an item, or one by its number
- */
+ *   the others let an image element show an item, or one by its number */
 export function httpTransport(edition = document.documentElement.dataset.edition) {
   const numberOf = (item) => (typeof item === "number" ? item : item.i);
   return {
@@ -44,14 +42,12 @@ export function httpTransport(edition = document.documentElement.dataset.edition
   };
 }
 
-/**
- * A list of which people ask for more, and which is asked for anew when the address changes.
+/** A list of which people ask for more, and which is asked for anew when the address changes.
  * @param {object} context of the view @param {string} operation that takes `start`, `count`, and answers with `total`
  * @param {string} rows what the rows are called in its answer @param {function(): object} values to ask with besides
  * @param {number[]} sizes how many rows are shown at first, and how many one answer holds at most
  * @param {function(object)} draw gets the last answer, with the rows of all
- * @returns {{load: function, more: function, close: function}}
- */
+ * @returns {{load: function, more: function, close: function}} */
 export function paged({ ask, on }, operation, rows, values, [first, most], draw) {
   let wanted = first, shown = 0, asked = 0;
   async function load() {

@@ -10,11 +10,9 @@ const NO_PICTURE = ""; // which an img takes for an error
 // Shown until a picture comes; behind it stands which.
 const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==#";
 
-/**
- * As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
+/** As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
  * @param {object} model of anywidget
- * @param {function(boolean): void} late hears that an answer is long in coming, and that one came
- */
+ * @param {function(boolean): void} late hears that an answer is long in coming, and that one came */
 export function widgetTransport(model, late = () => {}) {
   const mine = crypto.getRandomValues(new Uint32Array(2)).join("-"); // a widget shown twice hears each answer twice
   const open = new Map(), wanted = new Map(), numberOf = (item) => item.i ?? item;
@@ -85,7 +83,6 @@ export async function render(model, el, views) {
   const context = createContext({ transport, overview, keys, go });
   const { labels, toast } = context, trail = [];
   let shown, takeDown = () => {};
-
   function go(name, parameters = {}) {
     if (!views[name]) return toast(`That is in the studio: tellapart studio ${overview.data}`);
     trail.push([shown, context.state.all()]);

@@ -16,7 +16,6 @@ export async function drawAgreement(place, context) {
   const agreed = ({ a, b, n, observed, kappa, ci95 }) =>
     [b ? `${a} and ${b}` : a, number(n), n ? percent(observed) : "–",
       kappa === null ? "not defined" : figure(kappa), ci95 ? ci95.map(figure).join(" to ") : "–"];
-
   async function settle({ item, answers }, answer) {
     const seen = { seen: item.label, answered: answers[overview.actor] ?? "" };
     try {

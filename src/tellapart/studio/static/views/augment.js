@@ -22,7 +22,6 @@ export async function mount(root, context) {
   const search = h("input.field", { type: "search", placeholder: "part of a name" });
   const [says, place] = [h("p.quiet", { role: "status" }), h("div.augmented")];
   let asked = 0, ended = false;
-
   async function find() {
     const text = search.value.trim();
     if (!text) return state.set({ items: null });
@@ -57,7 +56,6 @@ export async function mount(root, context) {
       h("h2", image.id, " ", badge(image.label)), answers.map(under(k)))));
     return announce(`${first.images.length} images, ${answers.map((answer) => answer.policy).join(" and ")}`);
   }
-
   const others = () => { search.value = ""; state.set({ items: null, draw: next("draw") }); };
   fill(root, h("h1", "Augmentation"), h("div.bar", field("Policy", policy), field("beside", other),
     give(form("bar", find, field("Images", search), submit([icon("search"), "Show"])), { role: "search" }),

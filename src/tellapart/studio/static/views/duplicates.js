@@ -14,7 +14,6 @@ export async function mount(root, context) {
   let rows = [], told = { total: 0, open: 0, kinds: {} }, at = 0, chosen = 0;
   const bar = h("div.bar.duplicates-bar"), made = h("div", { "aria-live": "polite" }), list = h("div.clusters");
   fill(root, h("h1.unseen", "Duplicates"), bar, made, list);
-
   const which = () => ({ kind: state.get("kind"), all: state.get("all") === "yes" });
   const { load, more, close } = paged(context, "clusters", "clusters", which, [PAGE, MOST], (answer) => {
     [told, rows] = [answer, answer.clusters];
@@ -42,7 +41,6 @@ export async function mount(root, context) {
   const leave = (cluster) => resolve(cluster, "leave", "Left as it is");
   const here = (act) => (...given) => (rows[at] ? act(rows[at], ...given) : false);
   const decide = (act) => here((cluster, ...given) => (write ? act(cluster, ...given) : false));
-
   async function makeSplit() {
     fill(made, h("p.note", "Looking at every image for copies, then dealing them anew …"));
     try {
@@ -116,7 +114,6 @@ export async function mount(root, context) {
     : empty("No copies are known", ["A check of the data finds identical files, near-duplicates, and which of them ",
       "have different labels or lie on two sides of a split."],
       button("Check the data", () => go("training"), { class: "primary" })));
-
   /** Lay two images of a cluster over one another. */
   function compare({ images, pairs }, n) {
     const first = images[n], partner = pairs.find(([a, b]) => a === first.i || b === first.i) ?? [];

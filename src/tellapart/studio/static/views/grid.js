@@ -36,7 +36,6 @@ export async function mount(root, context) {
   const page = h("div.grid-view", h("h1.unseen", "Images"), aside,
     h("div.pictures", h("div.bar", search, sort, order, sizes, stale, told), none, host, actions));
   fill(root, page);
-
   const list = grid(context, host, {
     edge: SIZES[state.get("size")],
     moved: () => {
@@ -51,7 +50,6 @@ export async function mount(root, context) {
       toast(`The studio had this list no longer, and made it anew. Nothing was changed.${kept}`, { kind: "error" });
     },
   });
-
   function soon(name, work) {
     clearTimeout(timers[name]);
     timers[name] = setTimeout(() => { timers[name] = 0; work(); }, SETTLE_MS);
@@ -201,7 +199,6 @@ export async function mount(root, context) {
   }
   keys.bind(page, { label: (_, k) => (classes[k] ? label(classes[k]) : false), pick, accept, undoBack,
     exclude: () => mark("excluded"), flag: () => mark("flagged"), zoom: () => look() });
-
   /** Show the image under the cursor as large as it is. */
   function look() {
     if (!list.item || closeup) return;
@@ -216,7 +213,6 @@ export async function mount(root, context) {
       step: (delta) => list.step(delta, { focus: false }) });
     state.set({ zoom: "yes", at: list.item.i });
   }
-
   on("changed", ({ items, more }) => {
     if (more) knowRuns(); // a training may have ended
     const brought = [...new Set(items.map((item) => item.label))].filter((name) => name && !classes.includes(name));

@@ -16,7 +16,6 @@ export async function mount(root, context) {
   const compared = h("details.panel", h("summary", "What two moments differ in"),
     form("bar", difference, when("since", "From"), when("until", "to (or now)"), submit("Compare")), between);
   fill(root, h("h1.unseen", "History"), h("div.history", h("section.panel", bar, list), h("div", chain, compared)));
-
   const chosen = () => ({ actor: state.get("actor"), class: state.get("class") });
   const pages = paged(context, "history", "batches", chosen, [PAGE, MOST], (answer) => {
     told = answer;
@@ -65,7 +64,6 @@ export async function mount(root, context) {
     await labels.undo(batch.batch).catch(complain);
     await pages.load();
   }
-
   function drawBar() {
     const which = (name, text, values) => stateChoice(state, name, [["", text], ...values], { "aria-label": text });
     const save = (text, values) => button([icon("download"), text], () => download(values).catch(complain));
@@ -94,7 +92,6 @@ export async function mount(root, context) {
       !undone && button([icon(verb.toLowerCase()), verb], () => undo(batch),
         { ...own, "aria-label": `${verb} batch ${batch.batch}` }));
   }
-
   context.on("changed", ({ items }) => { if (!items.some(({ saving }) => saving)) { pages.load(); verify(); } });
   await Promise.all([pages.load(), verify()]);
   return pages.close;

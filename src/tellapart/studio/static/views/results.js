@@ -16,10 +16,8 @@ const KINDS = { wrong: "Wrong", confident: "Confident and wrong", uncertain: "Le
 const OUTCOMES = { "both right": "Both right", fixed: "Fixed", broken: "Broken", "both wrong": "Both wrong" };
 const PAGE = 24;
 
-/**
- * A part of the page, drawn anew when one of its parameters changes. A late answer is dropped, focus is kept.
- * @param {string[]} names of parameters @param {function(): Promise<*>} draw gives what is in it
- */
+/** A part of the page, drawn anew when one of its parameters changes. A late answer is dropped, focus is kept.
+ * @param {string[]} names of parameters @param {function(): Promise<*>} draw gives what is in it */
 function part(root, { state }, names, draw) {
   const box = root.appendChild(h("section"));
   let shown = null;

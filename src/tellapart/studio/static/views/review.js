@@ -19,7 +19,6 @@ export async function mount(root, context) {
   let queue, open, here = null, revealed = null, busy = false, asked = 0, ours = 0, timer;
   const bar = h("div.bar.review-bar"), body = h("div");
   fill(root, h("h1.unseen", "Review"), bar, body);
-
   const snapshot = () => ["tab", "reason", "blind", "i"].map((name) => state.get(name));
   const blind = () => state.get("blind") === "yes";
   const hidden = () => blind() && here !== null && revealed !== here.item.i && !here.answer;

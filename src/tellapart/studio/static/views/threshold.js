@@ -8,7 +8,6 @@ import { decisionCurve, explorer, percent, range } from "/shared/curves.js";
 
 const SHOWN = ["sensitivity", "specificity", "ppv", "npv"];
 const WAIT_MS = 150, MOST_IMAGES = 12, LONGEST_REASON = 1000;
-
 const times = (n) => (n === 1 ? "once" : n === 2 ? "twice" : `${n} times`);
 const short = (value) => Number(value.toPrecision(3)).toString();
 const ends = ({ band, value }) => (band ? band.map(short).join(" – ") : short(value));
@@ -99,7 +98,6 @@ export async function mount(root, context) {
     if (!("status" in error)) throw error;
     context.complain(error);
   };
-
   /** Get the counts, with the thresholds of the address among them, and draw what changed. */
   async function load() {
     const mine = ++asked, named = { run: state.get("run"), class: state.get("class") };
@@ -127,7 +125,6 @@ export async function mount(root, context) {
     if (missing) state.set({ at, and: other });
     return missing;
   }
-
   /** Put the marker where `at` is, and ask for what stands beside the curves. */
   function show() {
     plot.place(indexOf(at), indexOf(other));
@@ -152,7 +149,6 @@ export async function mount(root, context) {
       fill(places.rule, `${ends(found)}: ${found.rule}.`);
     } catch (error) { failed(error); }
   }
-
   /** What depends on the threshold, once it rests: the address, the band, the images. */
   function details() {
     places.use.disabled = at === null || !data.storable;
@@ -168,7 +164,6 @@ export async function mount(root, context) {
       fill(places.images, imagePart(found));
     }, WAIT_MS);
   }
-
   function bandPart(band) {
     if (!band) {
       const split = () => go([data.points.thresholds[Math.max(0, indexOf(at) - 5)], at]);
@@ -184,7 +179,6 @@ export async function mount(root, context) {
     quiet("The square marks the end that rests. Who ignores that the service abstains gets the label ",
       `${positive} there.`)];
   }
-
   function imagePart({ nearest, flips }) {
     const n = flips.gained + flips.lost, from = Math.min(at, other ?? at);
     const to = flips.gained ? data.positive : data.others;
@@ -196,7 +190,6 @@ export async function mount(root, context) {
     return [used && [h("h2", "What changes"), h("p", changes)], n > 0 && strip(context, data, flips.items, from),
       h("h2", "Nearest to the threshold"), strip(context, data, nearest, from)];
   }
-
   /** The bar at the top: which run, which class. */
   function top() {
     const select = (says, name, names, chosen) =>
@@ -204,7 +197,6 @@ export async function mount(root, context) {
     return h("div.bar", data.runs.length > 0 && select("Run", "run", data.runs, data.run),
       data.class_names?.length > 2 && select("Class against the rest", "class", data.class_names, data.positive));
   }
-
   function skeleton() {
     drawn = key();
     const { positive, others, n, unit, class_names: names, points: { positives, negatives } } = data;
@@ -248,7 +240,6 @@ export async function mount(root, context) {
         h("label", "Why this threshold? The reason goes into the model’s card.", why),
         h("div.bar", use, h("span.quiet", "Then shows the test figures at it, once."))), told, past))), places.images);
   }
-
   context.on("state", () => {
     if (drawn !== key()) return load().catch(failed);
     const [first, second] = ["at", "and"].map((name) => numeral(state.get(name)));

@@ -14,7 +14,6 @@ const EPOCH = {
   val_accuracy: "validation accuracy", images_per_second: "images/s",
 };
 const MOST_STAGES = 8, BUSY_MS = 1000, IDLE_MS = 4000;
-
 const stateOf = (state) => badge(state, ...(BADGES[state] ?? []));
 const duration = (s) =>
   (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
@@ -212,7 +211,6 @@ export async function mount(root, context) {
   const check = checkPanel(context, () => refresh());
   fill(root, h("h1", "Training"), h("div.training", h("div", h("section.panel", list), start.node, check.node),
     h("div", detail, extra)));
-
   function drawList() {
     const { runs } = listing, selected = chosen();
     if (!runs.length) return refill(list, quiet("No run yet. The form below starts the first one."));
@@ -232,14 +230,12 @@ export async function mount(root, context) {
     return refill(list, table(heads, runs.map(cells),
       { label: "Runs", looks: "runs", caption: plural(runs.length, "run"), title: 1, numbers: 4, row }));
   }
-
   async function follow(name) {
     const before = histories.get(name), rows = before?.rows ?? [];
     const next = await ask("run_history", { run: name, after: rows.at(-1)?.epoch ?? 0 });
     if (before?.state === "running" && next.state !== "running") announce(`${name}: ${next.state}`);
     histories.set(name, { ...next, rows: [...rows, ...next.rows] });
   }
-
   async function drawDetail() {
     const names = chosen(), going = (name) => (histories.get(name)?.state ?? "running") === "running";
     await Promise.all(names.filter(going).map(follow));
@@ -262,7 +258,6 @@ export async function mount(root, context) {
     }
     compared = now;
   }
-
   async function refresh() {
     clearTimeout(timer);
     const next = await ask("runs");

@@ -4,7 +4,6 @@ import { badge, button, choice, empty, problem, quiet, scoreBars } from "../core
 import { percent } from "/shared/curves.js";
 
 const MOST_BYTES = 18_000_000, MOST_CLASSES = 8, MOST_BUTTONS = 4;
-
 const base64 = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.addEventListener("load", () => resolve(reader.result.slice(reader.result.indexOf(",") + 1)));
@@ -41,7 +40,6 @@ export async function mount(root, context) {
     return void fill(root, empty("Nothing to try yet", message, train));
   }
   const run = () => state.get("run", about.model);
-
   /** The line by which people say that an answer is wrong. */
   function correction(file, { label: said }) {
     const where = h("p.note", { role: "status", hidden: true });
@@ -59,7 +57,6 @@ export async function mount(root, context) {
       : [picker, button("Keep", () => keep(picker.value))];
     return h("div.correct", h("div.bar", h("span.quiet", "This is wrong, it is"), choices), where);
   }
-
   async function answer({ file, node }) {
     node.setAttribute("aria-busy", "true");
     const name = h("h2", file.name);
@@ -91,7 +88,6 @@ export async function mount(root, context) {
       await answer(tried[0]); // one after another: a request holds one large image
     }
   }
-
   const chosen = ({ target }) => { const files = [...target.files]; target.value = ""; take(files); };
   const input = h("input", { type: "file", multiple: true, accept: "image/*,.tif,.tiff", class: "unseen", id: "tried",
     tabindex: "-1", "aria-label": "Images to try", change: chosen });

@@ -7,13 +7,11 @@ import { percent } from "/shared/curves.js";
 const LEAST = 0.05, MOST = 32, STEP = 1.25, PAN_PX = 60, MOST_EVENTS = 30;
 const FIELDS = { label: "Label", excluded: "Excluded", flagged: "Flag", review: "Review" };
 
-/**
- * Open the close-up in a dialog.
+/** Open the close-up in a dialog.
  * @param {object} context of the view
  * @param {object} list {item(), place(), step(delta), classes, run(), label(name), mark(field), closed(), decide}:
  *   where the image comes from, and what is done to it; `decide` has further actions of keys
- * @returns {{look: function, close: function}} `look` after the cursor has moved
- */
+ * @returns {{look: function, close: function}} `look` after the cursor has moved */
 export function zoom(context, list) {
   const { classes, run = () => null, item, place, step, label, mark, closed = () => {}, decide = {} } = list;
   const { ask, showFull, keys, labels, on, overview } = context;
@@ -145,7 +143,6 @@ export function zoom(context, list) {
     const name = await pickClass(classes);
     if (name !== null) label(name);
   }
-
   const unbind = keys.bind(box, { ...decide, pick, label: (_, k) => (classes[k] ? label(classes[k]) : false),
     exclude: () => mark("excluded"), flag: () => mark("flagged"),
     left: pan(PAN_PX, 0), right: pan(-PAN_PX, 0), up: pan(0, PAN_PX), down: pan(0, -PAN_PX),
