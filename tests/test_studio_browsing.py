@@ -10,6 +10,7 @@ from tellapart.data.journal import Journal, journal_path
 from tellapart.errors import ConfigError, StaleList
 from tellapart.studio.desk import Desk
 from tellapart.studio.operations import perform
+from tellapart.studio.query import FACETS
 
 
 @pytest.fixture
@@ -56,6 +57,9 @@ def test_overview(desk, folder):
         0,
     )
     assert "grid" in told["views"]
+    assert told["keys"]["accept"] == ("a", "Accept the suggestion")
+    assert {*told["facets"], *(mark[0] for mark in told["marks"])} == set(FACETS)
+    assert told["training"]["defaults"]["backbone"] in told["training"]["backbones"]
 
 
 def test_a_new_class_comes_last_so_that_the_keys_of_the_others_stay(desk):

@@ -45,7 +45,9 @@ def test_the_newest_batch_comes_first_and_says_who_what_when_and_why(desk):
     undo, exclusion, relabelled = told["batches"]
     assert (undo["undoes"], undo["why"], relabelled["undone"]) == (1, "undo of batch 1", True)
     assert (exclusion["actor"], exclusion["why"], exclusion["n"]) == ("ben", "blurred", 1)
-    assert relabelled["moves"] == [{"field": "label", "old": "cat", "new": "bird", "n": 2}]
+    says = {"says": "2 × cat → bird"}
+    assert relabelled["moves"] == [{"field": "label", "old": "cat", "new": "bird", "n": 2, **says}]
+    assert [move["says"] for move in exclusion["moves"]] == ["excluded"]
     assert [image["id"] for image in relabelled["images"]] == ["cat/000.png", "cat/001.png"]
     assert datetime.fromisoformat(relabelled["at"]).tzinfo is not None
 
@@ -92,8 +94,9 @@ def test_two_moments_differ_in_what_stands_and_not_in_what_was_taken_back(desk):
     assert [(row["id"], row["field"], row["before"], row["after"], row["by"]) for row in told["rows"]] == [
         ("dog/000.png", "excluded", "", "yes", "ben")
     ]
+    assert told["rows"][0]["says"] == "excluded"
     then = ask(desk, "label_diff", since=before.isoformat(), until=first.isoformat())
-    assert then["moves"] == [{"field": "label", "old": "cat", "new": "bird", "n": 2}]
+    assert [move["says"] for move in then["moves"]] == ["2 × cat → bird"]
     assert between < last
     with pytest.raises(ConfigError, match="swap them"):
         ask(desk, "label_diff", since=last.isoformat(), until=before.isoformat())

@@ -83,13 +83,15 @@ def test_figures_are_those_that_the_run_stored(desk):
     assert told["labels"] == {"benign": ["benign"], "malignant": ["malignant"]}
 
 
-def test_the_test_set_is_told_in_words(desk, data, tmp_path):
-    assert ask(desk, "results")["test_set"] == (
-        "held out at random before training (20% of the data); kept apart from the training images by "
-        "file content"
+def test_what_the_figures_stand_on_is_told_in_words(desk, data, tmp_path):
+    told = ask(desk, "results")
+    n = told["metrics"]["n_samples"]
+    assert told["basis"].startswith(
+        f"{n} images, held out at random before training (20% of the data); kept apart from the training "
+        "images by file content. Intervals are at 95 %."
     )
     write_run(tmp_path / "runs" / "folded", predictions_of(FIRST), folds=5)
-    assert ask(desk, "results", run="folded")["test_set"].startswith("each tested by the one of 5 models")
+    assert "images, each tested by the one of 5 models" in ask(desk, "results", run="folded")["basis"]
 
 
 def test_a_studio_without_results_says_what_there_is(data, tmp_path):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from tellapart.studio.pages import SHARED, STATIC
+from tellapart.studio.pages import SHARED, STATIC, VIEWS
 
 WIDGET = "core/widget.js"
 """The module that puts a view into a notebook."""
@@ -41,7 +41,9 @@ def script(views: Sequence[str]) -> str:
     modules: dict[str, str] = {}
     for name in (WIDGET, *(f"views/{view}.js" for view in views)):
         _gather(name, modules, ())
-    shown = ", ".join(f'{view}: modules["views/{view}.js"]' for view in views)
+    shown = ", ".join(
+        f'{name}: {{ ...modules["views/{name}.js"], title: "{VIEWS[name]}" }}' for name in views
+    )
     return "\n".join(
         [
             "function load() {",

@@ -101,7 +101,7 @@ async def shared(request: Request) -> Response:
 
 async def page(request: Request) -> Response:
     """GET / and GET /VIEW: the page, which looks at its address to see what to show."""
-    if request.path_params.get("view", pages.VIEWS[0]) not in pages.VIEWS:
+    if request.path_params.get("view", "grid") not in pages.VIEWS:
         raise HTTPException(404, f"nothing at {request.url.path[:200]}")
     return HTMLResponse(pages.page(request.app.state.edition), headers=_ANEW)
 

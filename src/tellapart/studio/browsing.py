@@ -10,7 +10,9 @@ from tellapart.errors import ConfigError, UnreadableImage
 from tellapart.studio.attached import SUSPECT
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.pages import views
-from tellapart.studio.query import Query
+from tellapart.studio.query import MARKS, SORTS, TITLES, Query
+from tellapart.studio.recipe import choices
+from tellapart.studio.shortcuts import actions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,9 @@ def overview(desk: "Desk", arguments: Arguments) -> Json:
     dict
         ``n``; ``class_names``, those of the data first, then those that corrections brought, so that the
         numbers of the keys stay; ``counts`` by class; ``actor``, ``read_only``, ``data``, ``run``,
-        ``has_predictions``, ``has_findings``, ``splits``, ``version``, ``keys``, ``views``.
+        ``has_predictions``, ``has_findings``, ``splits``, ``version``, ``keys`` (action -> key, and what it
+        does), ``views``, ``training`` (what a training can be told);
+        ``facets``, ``marks`` and ``sorts``, as a page calls them.
     """
     desk.arrivals.take_in()
     catalog = desk.catalog
@@ -48,8 +52,12 @@ def overview(desk: "Desk", arguments: Arguments) -> Json:
         "has_findings": catalog.has_findings,
         "splits": catalog.splits,
         "version": catalog.version,
-        "keys": dict(desk.keys),
+        "keys": actions(desk.keys),
         "views": views(),
+        "training": choices(),
+        "facets": TITLES,
+        "marks": MARKS,
+        "sorts": SORTS,
     }
 
 

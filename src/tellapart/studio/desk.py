@@ -43,7 +43,7 @@ class Desk:
     read_only
         Nothing is written: no journal, no run, no example.
     keys
-        Action -> key, where the user wants another one than ``static/core/keys.js`` has.
+        Action -> key, where the user wants another one than `tellapart.studio.shortcuts.ACTIONS` has.
     catalog
         The images as a table: what the data say, what was decided, what was predicted and found.
     lists

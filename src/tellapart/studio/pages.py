@@ -1,4 +1,4 @@
-"""The page around the views, as HTML: it names the views that there are, and their style sheets."""
+"""The page around the views, as HTML: it links to the views that there are, and to their style sheets."""
 
 from html import escape
 from pathlib import Path
@@ -12,8 +12,18 @@ SHARED = Path(tellapart.evaluation.__file__).parent / "static"
 
 SHARED_FILES = ("curves.js", "curves.css")
 
-VIEWS = ("grid", "review", "duplicates", "augment", "training", "results", "threshold", "try", "history")
-"""In the order of their links."""
+VIEWS = {
+    "grid": "Grid",
+    "review": "Review",
+    "duplicates": "Duplicates",
+    "augment": "Augmentation",
+    "training": "Training",
+    "results": "Results",
+    "threshold": "Threshold",
+    "try": "Try",
+    "history": "History",
+}
+"""Name -> title, in the order of their links."""
 
 
 def views() -> list[str]:
@@ -32,7 +42,9 @@ def page(edition: str) -> str:
     styled = [name for name in views() if (STATIC / "views" / f"{name}.css").is_file()]
     links = [f'<link rel="stylesheet" href="/static/views/{name}.css">' for name in styled]
     template = (STATIC / "index.html").read_text(encoding="utf-8")
-    values = {"edition": escape(edition), "views": " ".join(views()), "styles": "\n  ".join(links)}
+    count = '<span class="count"></span>'
+    there = "".join(f'<a href="/{name}" data-view="{name}">{VIEWS[name]}{count}</a>' for name in views())
+    values = {"edition": escape(edition), "views": there, "styles": "\n  ".join(links)}
     for name, value in values.items():
         template = template.replace(f"{{{name}}}", value)
     return template

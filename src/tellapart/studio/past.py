@@ -12,6 +12,7 @@ from tellapart.data.corrections import Corrections
 from tellapart.data.label_events import Batch, Event
 from tellapart.errors import ConfigError, JournalError
 from tellapart.studio.operation import Arguments, Json, Operation
+from tellapart.studio.verdicts import EXCLUDED
 
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
@@ -86,6 +87,7 @@ def label_diff(desk: "Desk", arguments: Arguments) -> Json:
                 "field": event.field,
                 "before": old,
                 "after": event.new,
+                "says": _in_words(event.field, old, event.new),
                 "by": event.actor,
                 "at": event.at,
             }
@@ -137,10 +139,26 @@ def _row(desk: "Desk", batch: Batch) -> Json:
 
 
 def _moves(changes: Iterable[tuple[str, str, str]]) -> list[Json]:
-    """Count equal changes, the most frequent first."""
+    """Count equal changes, the most frequent first, and say them in words."""
     counts: Mapping[tuple[str, str, str], int] = Counter(changes)
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [{"field": field, "old": old, "new": new, "n": n} for (field, old, new), n in rows]
+    return [
+        {"field": field, "old": old, "new": new, "n": n, "says": _in_words(field, old, new, n)}
+        for (field, old, new), n in rows
+    ]
+
+
+def _in_words(field: str, old: str, new: str, n: int = 1) -> str:
+    """Say what changed, such as ``2 × cat → dog``; the two values of a mark are "yes" and ""."""
+    if field == "excluded":
+        change = "excluded" if new else "taken in again"
+    elif field == "flagged":
+        change = "flagged" if new else "flag taken off"
+    elif field == "review":
+        change = "answered " + ("not to be used" if new == EXCLUDED else new or "nothing any more")
+    else:
+        change = f"{old or 'blank'} → {new or 'blank'}"
+    return f"{n:,} × {change}" if n > 1 else change
 
 
 def _moment(text: str) -> datetime:

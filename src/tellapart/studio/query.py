@@ -13,9 +13,15 @@ from tellapart.studio.operation import Arguments
 if TYPE_CHECKING:
     from tellapart.studio.catalog import Catalog
 
-SORTS = ("name", "confidence", "error", "size", "random")
+SORTS = {
+    "name": "Name",
+    "confidence": "Confidence of the prediction",
+    "error": "How odd the label is",
+    "size": "Size of the file",
+    "random": "Random",
+}
 """By id, by the probability of the predicted class, by the probability of the label (low is odd), by the
-file's bytes, or shuffled, always in the same way."""
+file's bytes, or shuffled, always in the same way; and what a page calls it."""
 
 NAMED = ("label", "given", "split", "predicted", "finding", "by")
 """Facets whose values are names that the data bring."""
@@ -31,6 +37,27 @@ FIXED = {
 
 FACETS = (*NAMED, *FIXED)
 """What images can be chosen by."""
+
+TITLES = {
+    "label": "Class",
+    "split": "Split",
+    "predicted": "Predicted",
+    "correct": "Prediction",
+    "finding": "Finding",
+    "given": "Label as given",
+    "by": "Decided by",
+}
+"""Facets under which a page lists all their values, in its order."""
+
+MARKS = (
+    ("changed", "yes", "Label changed"),
+    ("flagged", "yes", "Flagged"),
+    ("excluded", "yes", "Excluded"),
+    ("excluded", "no", "Not excluded"),
+    ("reviewed", "yes", "Reviewed by you"),
+    ("reviewed", "no", "Not reviewed by you"),
+)
+"""Values of the other facets that a page lists together, in its order."""
 
 
 @dataclass(frozen=True)

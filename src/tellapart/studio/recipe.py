@@ -2,16 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tellapart.bundle import SPLIT_FILE
 from tellapart.errors import ConfigError
-from tellapart.studio.operation import Arguments
+from tellapart.studio.operation import Arguments, Json
 from tellapart.studio.shelf import StoredRun
 
-MODES = ("auto", "features", "finetune")
-POLICIES = ("none", "light", "standard", "strong")
+MODES = {
+    "auto": "auto: by the machine",
+    "features": "features: minutes",
+    "finetune": "finetune: all layers",
+}
+"""Name -> what a page calls it."""
+
+POLICIES = {
+    "none": "the picture as it is",
+    "light": "mirrored, in half of the cases",
+    "standard": "cropped to 70–100 %, mirrored, brightness and contrast ± 20 %",
+    "strong": (
+        "cropped to 50–100 %, turned and mirrored, brightness, contrast, saturation ± 30 %, "
+        "sometimes a part erased"
+    ),
+}
+"""Name -> what it does."""
+
+BACKBONES = (
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v3_large",
+    "convnext_tiny",
+)
+"""Networks that a page suggests; any other can be named."""
 
 _NOT_OPTIONS = ("tensorboard", "precision", "device", "workers")
 """Settings that belong to a machine, or that ``tellapart train`` has no option for."""
@@ -21,6 +48,21 @@ _FLAGS = {
     ("allow_leaks", True): "--allow-leaks",
     ("near_duplicates", False): "--no-near-duplicates",
 }
+
+
+@cache
+def choices() -> Json:
+    """Return ``modes``, ``policies``, ``backbones``, and ``defaults`` of the settings that a page offers."""
+    from tellapart.training.config import TrainConfig
+
+    defaults = TrainConfig().to_dict()
+    offered = ("mode", "backbone", "epochs", "seed", "augment")
+    return {
+        "modes": MODES,
+        "policies": POLICIES,
+        "backbones": BACKBONES,
+        "defaults": {name: defaults[name] for name in offered},
+    }
 
 
 def train_words(data: Path, out: Path, arguments: Arguments, like: StoredRun | None) -> list[str]:

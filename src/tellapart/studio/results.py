@@ -42,7 +42,7 @@ def results(desk: "Desk", arguments: Arguments) -> Json:
         "metrics": metrics,
         "corrected": corrected,
         "labels": tested.labels,
-        "test_set": _test_set(desk, tested),
+        "basis": f"{_counted(metrics)}, {_test_set(desk, tested)}. Intervals are at 95 %.{_called(metrics)}",
         "relabelled": int((tested.relabelled & ~tested.excluded).sum()),
         "excluded": int(tested.excluded.sum()),
         "not_here": int((tested.number < 0).sum()),
@@ -192,6 +192,23 @@ def _subgroups(desk: "Desk", run: "StoredRun", version: int, corrected: bool) ->
         }
         for one in found
     ]
+
+
+def _counted(metrics: Json) -> str:
+    """Return in words how many images figures are about, and how many independent groups."""
+    n, resampled = metrics["n_samples"], metrics.get("resampled") or {}
+    groups = f" of {resampled['n_units']:,} groups" if resampled.get("unit") == "groups" else ""
+    return f"{n:,} image{'' if n == 1 else 's'}{groups}"
+
+
+def _called(metrics: Json) -> str:
+    """Return as a sentence from which probability on an image is called positive; empty with many classes."""
+    if "threshold" not in metrics:
+        return ""
+    rule, data = metrics["threshold_rule"], metrics["threshold_chosen_on"]
+    chosen = "a threshold that nobody chose" if data == "default" else f"{rule}, chosen on {data} data"
+    positive, threshold = metrics["positive"], metrics["threshold"]
+    return f" From a probability of {threshold:.3f} on, the answer is “{positive}” ({chosen})."
 
 
 def _test_set(desk: "Desk", tested: Tested) -> str:

@@ -1,19 +1,16 @@
-// The page around the views: says what is open, where one can go, and mounts the view that the address names.
+// The page around the views: mounts the view that the address names, and says what is open and how much waits where.
 import { address, createContext, scoped } from "./context.js";
-import { announce, dialog, fill, h, icon, number, toast } from "./dom.js";
+import { announce, dialog, fill, give, h, icon, number } from "./dom.js";
 import { keyboard } from "./keys.js";
 import { badge, button } from "./parts.js";
-import { httpTransport } from "./transport.js";
+import { httpTransport, tellRefusals } from "./transport.js";
 
-const VIEWS = {
-  grid: "Grid", review: "Review", duplicates: "Duplicates", augment: "Augmentation", training: "Training",
-  results: "Results", threshold: "Threshold", try: "Try", history: "History",
-};
-const root = document.querySelector("main");
-const there = document.documentElement.dataset.views.split(" ").filter(Boolean);
+const COUNT_AFTER_MS = 1500, LOOK_MS = 15_000;
+const root = document.querySelector("main"), links = [...document.querySelectorAll("nav a")];
+const titles = Object.fromEntries(links.map((link) => [link.dataset.view, link.firstChild.data]));
 const nameOf = (path) => path.split(/[\\/]/).filter(Boolean).pop();
-const viewOf = (path) => path.slice(1) || there[0];
-let context, shown = { name: null, takeDown: () => {} };
+const viewOf = (path) => path.slice(1) || links[0].dataset.view;
+let context, counting, shown = { name: null, takeDown: () => {} };
 
 /** Show a view with these parameters, as a new step of the browser's history. */
 function go(name, parameters = {}) {
@@ -33,27 +30,23 @@ function arrive(focus) {
 }
 
 async function mount(name, focus) {
-  const here = shown;
-  const [view, release] = scoped(context);
+  const here = shown, [view, release] = scoped(context);
   let down = release;
   shown.takeDown = () => down();
-  fill(root).setAttribute("data-view", name);
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  give(fill(root), { "data-view": name });
+  for (const link of links) give(link, { "aria-current": link.dataset.view === name && "page" });
   document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   try {
-    if (!there.includes(name)) throw new Error(`there is no view called ${name}`);
+    if (!titles[name]) throw new Error(`there is no view called ${name}`);
     const module = await import(`/static/views/${name}.js`);
     if (shown !== here) return null;
-    document.title = `${module.title ?? VIEWS[name]} · ${nameOf(context.overview.data)} · tellapart studio`;
+    document.title = `${titles[name]} · ${nameOf(context.overview.data)} · tellapart studio`;
     const takeDown = await module.mount(root, view);
     down = () => { takeDown?.(); release(); };
     if (shown !== here) return down();
     if (!focus) return null;
     root.focus({ preventScroll: true });
-    return announce(module.title ?? VIEWS[name]);
+    return announce(titles[name]);
   } catch (error) {
     release();
     const told = h("div.empty", { role: "alert" }, h("h2", "This view cannot be shown"), h("p", error.message));
@@ -62,16 +55,16 @@ async function mount(name, focus) {
   }
 }
 
-const COUNT_AFTER_MS = 1500, LOOK_MS = 15_000;
-let counting;
-
-/** Write beside the links how much waits there, and take in what a check or a training has brought meanwhile. */
+/** Write beside a link how much there is. */
+function tally(name, n) {
+  const place = document.querySelector(`nav [data-view=${name}] .count`);
+  if (place) place.textContent = n ? number(n) : "";
+}
+/** Tally what waits, and take in what a check or a training has brought meanwhile. */
 async function count() {
   const { ask, overview, emit } = context, queue = await ask("queue"), { open } = await ask("clusters", { count: 1 });
-  for (const [name, n] of Object.entries({ review: queue.open.length, duplicates: open })) {
-    const place = document.querySelector(`nav [data-view=${name}] .count`);
-    if (place) place.textContent = n ? number(n) : "";
-  }
+  tally("review", queue.open.length);
+  tally("duplicates", open);
   if (queue.run === overview.run && queue.has_findings === overview.has_findings) return;
   Object.assign(overview, await ask("overview"));
   emit("changed", { items: [], more: true });
@@ -82,20 +75,19 @@ function countSoon(wait = COUNT_AFTER_MS) {
   counting = setTimeout(() => (document.hidden ? Promise.resolve() : count()).finally(() => countSoon(LOOK_MS)), wait);
 }
 
+/** Have the header's links change the view and not the page, and say beside them what is open. */
 function header({ n, actor, data, read_only: readOnly }) {
-  const counted = ["grid", "review", "duplicates"];
-  const click = (name) => (event) => {
+  const click = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    go(name);
+    go(event.currentTarget.dataset.view);
   };
-  const link = (name) => h("a", { href: `/${name}`, "data-view": name, click: click(name) }, VIEWS[name],
-    counted.includes(name) && h("span.count", name === "grid" && number(n)));
-  return [h("p.brand", "tellapart", h("b", " studio")), h("nav", { "aria-label": "Views" }, there.map(link)),
-    h("p.facts", h("span.data", { title: data }, nameOf(data)), h("span", actor),
-      readOnly && badge("read only", "", "lock")),
-    button("?", () => context.keys.help(), { class: "plain", "aria-label": "Keys", title: "Keys (?)" }),
-  ];
+  for (const link of links) give(link, { click });
+  tally("grid", n);
+  const facts = h("p.facts", h("span.data", { title: data }, nameOf(data)), h("span", actor),
+    readOnly && badge("read only", "", "lock"));
+  const help = button("?", () => context.keys.help(), { class: "plain", "aria-label": "Keys", title: "Keys (?)" });
+  document.querySelector("header").append(facts, help);
 }
 
 /** Say while nothing answers that what is shown may be old. */
@@ -111,32 +103,25 @@ function report(error) {
 }
 
 async function start() {
-  const transport = httpTransport();
-  const overview = await transport.ask("overview");
+  const transport = httpTransport(), overview = await transport.ask("overview");
   const keys = keyboard(document, overview.keys);
   const publish = (parameters, push) => {
     const query = parameters.size ? `?${parameters}` : "";
     history[push ? "pushState" : "replaceState"](null, "", `${location.pathname}${query}`);
   };
   context = createContext({ transport, overview, keys, go, publish });
-  document.querySelector("header").append(...header(overview));
-  const goes = there.map((name) => [`go${name[0].toUpperCase()}${name.slice(1)}`, () => go(name)]);
-  const { labels } = context;
-  const undoing = { undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo() };
-  keys.bind(null, { help: () => keys.help(), ...undoing, ...Object.fromEntries(goes) });
+  header(overview);
+  const goes = Object.keys(titles).map((name) => [`go${name[0].toUpperCase()}${name.slice(1)}`, () => go(name)]);
+  keys.bind(null, { help: () => keys.help(), ...context.labels.keys, ...Object.fromEntries(goes) });
   context.on("connection", connectionNote);
   context.on("changed", () => countSoon());
   countSoon();
-  if (overview.version !== undefined) labels.follow(overview.version);
+  if (overview.version !== undefined) context.labels.follow(overview.version);
   window.addEventListener("popstate", () => arrive(false));
   return arrive(false);
 }
 
-window.addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.name !== "AskError") return;
-  event.preventDefault();
-  toast(event.reason.message, { kind: "error" });
-});
+tellRefusals();
 start().catch((error) => {
   report(error);
   return dialog("The studio cannot start", error.message, [{ value: null, text: "Close" }]);

@@ -1,5 +1,5 @@
 // What every view gets, on a page and in a notebook alike.
-import { announce, toast } from "./dom.js";
+import { announce, h, toast } from "./dom.js";
 import { labelling } from "./labels.js";
 
 const escaped = (name) => String(name).replace(/[\\,]/g, "\\$&");
@@ -19,8 +19,7 @@ function addressable(emit, publish) {
   let parameters = new URLSearchParams();
   const adopt = (next) => { parameters = new URLSearchParams(next); emit("state"); };
   return {
-    adopt,
-    all: () => Object.fromEntries(parameters),
+    adopt, all: () => Object.fromEntries(parameters),
     get: (name, otherwise = "") => parameters.get(name) ?? otherwise,
     /** The names in a list. */
     names: (name) => (parameters.get(name)?.match(/(\\.|[^,\\])+/g) ?? []).map((one) => one.replace(/\\(.)/g, "$1")),
@@ -34,9 +33,9 @@ function addressable(emit, publish) {
   };
 }
 
-/**
- * @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
- * @returns {object} {ask, show, showFull, overview, state, go, labels, keys, on, emit, announce, toast}
+/** @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
+ * @returns {object} {ask, show, showFull, overview, state, go, labels, keys, on, emit, announce, toast}, what makes an
+ *   img: picture(item, attributes, size) and wholePicture(item, attributes), and what notes an error: complain(error)
  */
 export function createContext({ transport, overview, keys, publish = () => {}, go = () => {} }) {
   const listeners = new Map();
@@ -45,8 +44,14 @@ export function createContext({ transport, overview, keys, publish = () => {}, g
     return () => listeners.set(event, listeners.get(event).filter((other) => other !== listener));
   };
   const emit = (event, detail = {}) => (listeners.get(event) ?? []).forEach((listener) => listener(detail));
-  const state = addressable(emit, publish);
-  const context = { ...transport, overview, keys, go, on, emit, announce, toast, state };
+  const drawn = (show) => (item, attributes, size) => {
+    const img = h("img", attributes);
+    show(img, item, size);
+    return img;
+  };
+  const complain = (error) => { toast(error.message, { kind: "error" }); };
+  const context = { ...transport, overview, keys, go, on, emit, announce, toast, complain,
+    picture: drawn(transport.show), wholePicture: drawn(transport.showFull), state: addressable(emit, publish) };
   context.labels = labelling(context);
   return context;
 }

@@ -1,19 +1,24 @@
 // Elements, icons, numbers, and how the page speaks to people. Knows nothing of the studio.
 
-/**
- * Make an element, such as h("p.quiet", { title: "…" }, "text", h("b", "more")).
- * @param {string} what name and classes
- * @param {object=} attributes functions become listeners, `style` takes an object; false and null are left out
- * @param {...*} children elements and texts, in lists as well; false, null, undefined and "" are left out
- */
-export function h(what, attributes, ...children) {
-  const [name, ...classes] = what.split("."), node = document.createElement(name),
-    given = attributes?.constructor === Object;
-  for (const [key, value] of Object.entries(given ? attributes : {})) {
+/** Give a node attributes: functions become listeners, `style` takes an object; false and null take one off. */
+export function give(node, attributes) {
+  for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(key, value);
     else if (key === "style") for (const [name, text] of Object.entries(value)) node.style.setProperty(name, text);
-    else if (value !== false && value != null) node.setAttribute(key, value === true ? "" : value);
+    else if (value === false || value == null) node.removeAttribute(key);
+    else node.setAttribute(key, value === true ? "" : value);
   }
+  return node;
+}
+
+/** Make an element, such as h("p.quiet", { title: "…" }, "text", h("b", "more")).
+ * @param {string} what name and classes
+ * @param {object=} attributes as for `give`
+ * @param {...*} children elements and texts, in lists as well; false, null, undefined and "" are left out */
+export function h(what, attributes, ...children) {
+  const [name, ...classes] = what.split("."), node = document.createElement(name);
+  const given = attributes?.constructor === Object;
+  give(node, given ? attributes : {});
   node.classList.add(...classes);
   return fill(node, given ? null : attributes, children);
 }
@@ -49,9 +54,8 @@ const ICONS = {
 /** One of our icons, 16 px, in the colour of the text; hidden from screen readers. */
 export function icon(name) {
   const [root, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
-  const attributes = { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" };
-  for (const [key, value] of Object.entries(attributes)) root.setAttribute(key, value);
-  path.setAttribute("d", ICONS[name]);
+  give(root, { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" });
+  give(path, { d: ICONS[name] });
   root.append(path);
   return root;
 }
@@ -59,28 +63,20 @@ export function icon(name) {
 /** @returns {string} such as "12,345" or "0.715" */
 export const number = (value, digits = 3) =>
   (Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits }) : "not defined");
-
 /** @returns {string} such as "1 run" or "1,200 runs" */
 export const plural = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 export const images = (n) => plural(n, "image");
-
 /** A moment, given in UTC, as people here write it. */
 export const localTime = (at, timeStyle = "short") =>
   (at ? new Date(at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle }) : "");
-
 const THROTTLE_MS = 250;
 let page = document.body, region, waiting, spoken = "";
-
 /** Have words, notes and dialogs in this element, not in the whole page: for a widget in somebody else's. */
-export function speakIn(root) {
-  page = root;
-}
+export const speakIn = (root) => { page = root; };
 
 /** Say something to screen readers when they are done speaking; of several in a moment, the last. */
 export function announce(text) {
-  if (!region?.isConnected) {
-    region = page.appendChild(h("div.unseen", { "aria-live": "polite", role: "status" }));
-  }
+  if (!region?.isConnected) region = page.appendChild(h("div.unseen", { "aria-live": "polite", role: "status" }));
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     spoken = text === spoken ? `${text}\u00a0` : text; // the same words twice are said twice
@@ -88,10 +84,8 @@ export function announce(text) {
   }, THROTTLE_MS);
 }
 
-/**
- * A note at the edge of the page that leaves by itself.
- * @param {string} text @param {{action?: function, label?: string, kind?: "error"}} options a button, what it does
- */
+/** A note at the edge of the page that leaves by itself.
+ * @param {string} text @param {{action?: function, label?: string, kind?: "error"}} options a button, what it does */
 export function toast(text, { action, label = "Undo", kind } = {}) {
   const place = page.querySelector(".toasts") ?? page.appendChild(h("div.toasts", { role: "status" }));
   let timer;
@@ -107,27 +101,25 @@ export function toast(text, { action, label = "Undo", kind } = {}) {
   return leave;
 }
 
-/**
- * Ask in a modal dialog; Escape answers null.
+/** Ask in a modal dialog; Escape answers null.
  * @param {string} title @param {Node|string} content @param {{value: *, text: string, primary?: boolean}[]} answers
- * @returns {Promise<*>} the value of the answer
- */
-export function dialog(title, content, answers) {
+ * @returns {Promise<*>} the value of the answer */
+export function dialog(title, content, answers = [{ value: null, text: "Close", primary: true }]) {
   return new Promise((resolve) => {
-    const before = document.activeElement;
     let chosen = null;
-    const close = () => { box.remove(); before?.focus?.({ preventScroll: true }); resolve(chosen); };
-    const choice = ({ value, text, primary }) => h("button",
-      { type: "button", class: `button ${primary ? "primary" : ""}`,
-      autofocus: primary, click: () => { chosen = value; box.close(); } }, text);
-    const box = h("dialog.dialog", { "aria-label": title, close }, h("h2", title),
+    const choice = ({ value, text, primary }) =>
+      h("button", { type: "button", class: `button ${primary ? "primary" : ""}`, autofocus: primary,
+        click: () => { chosen = value; box.close(); } }, text);
+    const box = h("dialog.dialog", { "aria-label": title }, h("h2", title),
       typeof content === "string" ? h("p", content) : content, h("div.bar.end", answers.map(choice)));
-    openDialog(box);
+    openDialog(box, () => resolve(chosen));
   });
 }
 
-/** Show a dialog that its maker takes out again when it closes. */
-export function openDialog(box) {
+/** Show a dialog. Once it closes it is taken out, the focus goes back to where it was, and `closed` is told. */
+export function openDialog(box, closed) {
+  const before = document.activeElement;
+  box.addEventListener("close", () => { box.remove(); before?.focus?.({ preventScroll: true }); closed(); });
   page.append(box);
   box.showModal();
 }

@@ -14,13 +14,11 @@ const OTHERS = {
 
 /** Every figure that has a name, those first that are shares. */
 export const FIGURES = { ...SHARES, ...OTHERS };
-export const isShare = (name) => name in SHARES;
+const isShare = (name) => name in SHARES;
 export const LESS_IS_BETTER = ["log_loss", "brier", "ece"];
-
 /** A figure's value, such as "84.6 %" or "0.715". */
 export const valueOf = (name, value) =>
   (value == null ? "not defined" : isShare(name) ? percent(value) : value.toFixed(3));
-
 /** Its interval, such as "80.1 to 88.2 %". */
 export const boundsOf = (name, ci95) =>
   (!ci95 ? "no interval" : isShare(name) ? range(ci95) : ci95.map((end) => end.toFixed(3)).join(" to "));

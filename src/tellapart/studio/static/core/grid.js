@@ -1,10 +1,9 @@
 // The virtual grid: of any number of images, only those in sight are in the page. Views and notebooks mount it.
-import { h } from "./dom.js";
+import { give, h } from "./dom.js";
 import { percent } from "/shared/curves.js";
 
 /** Long edges of the pictures, in pixels. */
 export const SIZES = { small: 104, medium: 160, large: 300 };
-
 const CHUNK = 100, MOST_CHUNKS = 40, MOST_ASKED = 2, OVERSCAN_ROWS = 2, GAP = 8, CAPTION = 24;
 const MOST_PX = 15_000_000; // browsers lay out no taller boxes than about this
 const CORNER = 30; // of a picture: a click there selects
@@ -20,22 +19,20 @@ function marksOf(item, edge) {
 }
 
 /** An image in words, for those who do not see it. */
-export function describe(item) {
+function describe(item) {
   const found = item.findings.filter((kind) => kind !== "suspected label");
   return [item.label, item.excluded && "excluded", item.flagged && "flagged", item.changed && `given as ${item.given}`,
     item.predicted && `predicted ${item.predicted} ${percent(item.p, 0)}`,
     item.suggested && `suspected to be ${item.suggested}`, ...found, item.id].filter(Boolean).join(", ");
 }
 
-/**
- * @param {object} context of the view
+/** @param {object} context of the view
  * @param {HTMLElement} host a box with a height of its own, which will scroll
  * @param {object} options `moved(item, cursor)` hears where the cursor is, `selected(n)` how many are chosen,
  *   `opened()` of double clicks, `listed(total)` how many images a new list has, `renewed(before, after)` that the
  *   studio had the list no longer and made it anew: how many were selected, and how many of them still are
  * @returns {object} {open, refresh, setEdge, moveTo, step, chosen, unselect, takeDown, item, total, cursor, selection,
- *   touched}; the last two tell how many are chosen, and how many have changed since the list was made
- */
+ *   touched}; the last two tell how many are chosen, and how many have changed since the list was made */
 export function grid(context, host, options = {}) {
   const nothing = () => {};
   const { moved = nothing, selected = nothing, opened = nothing, listed = nothing, renewed = nothing } = options;
@@ -48,7 +45,6 @@ export function grid(context, host, options = {}) {
   const spacer = h("div.cells", { role: "listbox", "aria-multiselectable": "true", "aria-label": "Images" });
   host.classList.add("virtual");
   host.append(spacer);
-
   const itemAt = (position) => chunks.get(Math.floor(position / CHUNK))?.[position % CHUNK];
 
   // ---- what is in sight ----
@@ -100,10 +96,8 @@ export function grid(context, host, options = {}) {
     const cell = cells.get(position), item = itemAt(position);
     if (!cell) return;
     const [img, caption, marks] = cell.children;
-    cell.setAttribute("aria-posinset", position + 1);
-    cell.setAttribute("aria-setsize", total);
-    cell.setAttribute("aria-selected", selection.has(position));
-    cell.tabIndex = position === cursor ? 0 : -1;
+    give(cell, { "aria-posinset": position + 1, "aria-setsize": total, "aria-label": item ? describe(item) : "loading",
+      "aria-selected": String(selection.has(position)), tabindex: position === cursor ? 0 : -1 });
     cell.classList.toggle("cursor", position === cursor);
     const picture = item ? `${item.i} ${edge}` : "";
     if (cell.dataset.picture !== picture) {
@@ -111,12 +105,11 @@ export function grid(context, host, options = {}) {
       cell.dataset.picture = picture;
       if (item) show(img, item, edge * Math.min(devicePixelRatio, 2) > 200 ? 320 : 160);
     }
-    cell.setAttribute("aria-label", item ? describe(item) : "loading");
     caption.textContent = item?.label ?? "";
     marks.textContent = item ? marksOf(item, edge) : "";
     const marked = { ...item, wrong: item?.correct === false, touched: item && touched.has(item.i) };
-    for (const mark of ["changed", "excluded", "saving", "wrong", "touched"]) cell.classList.toggle(mark,
-      Boolean(marked[mark]));
+    const looks = ["changed", "excluded", "saving", "wrong", "touched"];
+    for (const mark of looks) cell.classList.toggle(mark, Boolean(marked[mark]));
   }
   const refill = () => { for (const position of cells.keys()) fill(position); };
 
@@ -168,7 +161,6 @@ export function grid(context, host, options = {}) {
     listed(total);
     selected(0);
   }
-
   /** The studio no longer has this list: make it anew, and find cursor and selection again, as far as seen. */
   async function renew() {
     const before = selection.size, numbers = new Set([...selection].map((position) => itemAt(position)?.i));
@@ -177,7 +169,6 @@ export function grid(context, host, options = {}) {
     choose(new Set([...items.keys()].filter((position) => numbers.has(items[position]))));
     renewed(before, selection.size);
   }
-
   /** Show the images of a query, the cursor on image `at` if it is among them. */
   async function open(next, at = null) {
     const mine = ++epoch, hadFocus = spacer.contains(document.activeElement);
@@ -225,10 +216,8 @@ export function grid(context, host, options = {}) {
     choose(new Set());
     return true;
   }
-  /**
-   * The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. None where
-   * the studio cannot tell which those are, because it no longer has the list that was seen.
-   */
+  /** The images chosen, or the one under the cursor; those never seen have only i, label, excluded, flagged. None where
+   * the studio cannot tell which those are, because it no longer has the list that was seen. */
   async function chosen() {
     const places = selection.size ? [...selection].sort((a, b) => a - b) : total ? [cursor] : [];
     if (places.every(itemAt)) return places.map(itemAt);
@@ -246,7 +235,6 @@ export function grid(context, host, options = {}) {
       return [];
     }
   }
-
   const page = () => Math.max(1, Math.floor(view / row)) * columns;
   const moves = {
     left: () => -1, right: () => 1, up: () => -columns, down: () => columns,
@@ -263,7 +251,6 @@ export function grid(context, host, options = {}) {
     bound[`extend${action[0].toUpperCase()}${action.slice(1)}`] = () => go(step(), true);
   }
   const unbind = keys.bind(spacer, bound);
-
   spacer.addEventListener("click", (event) => {
     const cell = event.target.closest(".cell");
     if (!cell) return;
@@ -292,15 +279,15 @@ export function grid(context, host, options = {}) {
   });
 
   return {
-    open, moveTo, chosen, unselect,
-    refresh: () => open(query, itemAt(cursor)?.i ?? null),
+    open, moveTo, chosen, unselect, refresh: () => open(query, itemAt(cursor)?.i ?? null),
     setEdge(next) {
       edge = next;
       for (const cell of cells.values()) cell.dataset.picture = "";
       measure();
       refill();
       moveTo(cursor, { focus: false, centre: true });
-    }, step: (delta, how) => moveTo(cursor + delta, how), get item() { return itemAt(cursor) ?? null; },
+    },
+    step: (delta, how) => moveTo(cursor + delta, how), get item() { return itemAt(cursor) ?? null; },
     get total() { return total; }, get cursor() { return cursor; },
     get selection() { return selection.size; }, get touched() { return touched.size; },
     takeDown() {

@@ -1,36 +1,6 @@
-// Keys: one table of actions, their keys and what they do. Views bind actions, never keys, so that all can be remapped.
+// Keys. Views bind actions, never keys, so that all can be remapped; studio/shortcuts.py has the table of both.
 import { dialog, h } from "./dom.js";
 import { tick } from "./parts.js";
-
-// Its form is fixed, name: ["key", "what it does"]: studio/shortcuts.py reads it, too. Same words share a line of help.
-const ACTIONS = {
-  left: ["ArrowLeft", "Move"], right: ["ArrowRight", "Move"], up: ["ArrowUp", "Move"], down: ["ArrowDown", "Move"],
-  first: ["Home", "To the first, to the last"], last: ["End", "To the first, to the last"],
-  pageUp: ["PageUp", "A page up, a page down"], pageDown: ["PageDown", "A page up, a page down"],
-  extendLeft: ["Shift+ArrowLeft", "Select a range"], extendRight: ["Shift+ArrowRight", "Select a range"],
-  extendUp: ["Shift+ArrowUp", "Select a range"], extendDown: ["Shift+ArrowDown", "Select a range"],
-  select: ["Space", "Select or unselect"], selectAll: ["Ctrl+a", "Select all"],
-  label1: ["1", "Label as class 1 … 10, and advance"], label2: ["2", ""], label3: ["3", ""], label4: ["4", ""],
-  label5: ["5", ""], label6: ["6", ""], label7: ["7", ""], label8: ["8", ""], label9: ["9", ""],
-  label10: ["0", "Label as class 1 … 10, and advance"],
-  label11: ["Shift+1", "Label as class 11 … 20, and advance"], label12: ["Shift+2", ""], label13: ["Shift+3", ""],
-  label14: ["Shift+4", ""], label15: ["Shift+5", ""], label16: ["Shift+6", ""], label17: ["Shift+7", ""],
-  label18: ["Shift+8", ""], label19: ["Shift+9", ""], label20: ["Shift+0", "Label as class 11 … 20, and advance"],
-  pick: ["/", "Pick a class by its name"], zoom: ["Enter", "Look closely"],
-  larger: ["+", "Larger, smaller"], smaller: ["-", "Larger, smaller"], rotate: ["r", "Turn the picture"],
-  accept: ["a", "Accept the suggestion"], keep: ["k", "Keep the label"], skip: ["s", "Skip"],
-  exclude: ["x", "Exclude, or take in again"], flag: ["f", "Flag, or take the flag off"],
-  next: ["n", "Next, previous"], previous: ["p", "Next, previous"],
-  blind: ["b", "Hide label and prediction until you have answered"],
-  undo: ["Ctrl+z", "Undo"], redo: ["Ctrl+Shift+z", "Redo"], redoAlso: ["Ctrl+y", "Redo"],
-  undoBack: ["Backspace", "Undo, and go back"],
-  close: ["Escape", "Close, or unselect"], help: ["?", "This list"],
-  goGrid: ["g g", "Go to the grid"], goReview: ["g r", "Go to the review"],
-    goDuplicates: ["g d", "Go to the duplicates"],
-  goAugment: ["g a", "Go to the augmentation"], goTraining: ["g t", "Go to the training"],
-  goResults: ["g e", "Go to the results"], goThreshold: ["g h", "Go to the threshold"],
-  goTry: ["g y", "Go to try an image"], goHistory: ["g i", "Go to the history"],
-};
 
 const SECOND_STROKE_MS = 1500;
 const TEXT = "textarea, [contenteditable=''], [contenteditable=true], input:not([type=checkbox], [type=radio], " +
@@ -38,7 +8,6 @@ const TEXT = "textarea, [contenteditable=''], [contenteditable=true], input:not(
 const CONTROL = "button, a[href], summary, select, input, [role=slider], [role=tab]";
 const MOVES = /^(Shift\+)?(Arrow\w+|Home|End|Page\w+)$/;
 const CHARACTER = /^(Shift\+)?.$/u; // what speech or a slip of the hand may type: WCAG 2.1.4 wants it off on request
-
 // In a cookie, since these do not look at the port, which may be another one each time the studio is started.
 const OFF = "tellapart-keys=off";
 const isOff = () => document.cookie.split("; ").includes(OFF);
@@ -72,20 +41,17 @@ const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "
 const readable = (stroke) => stroke.replace(/Arrow\w+|Backspace/, (name) => caps[name]).replace(" ", " then ")
   .replace(/(^| |\+)([a-z])(?= |$)/g, (_, before, letter) => before + letter.toUpperCase());
 
-/**
- * The keyboard of one page or widget.
+/** The keyboard of one page or widget.
  * @param {Document|Element} host where keys are listened for
- * @param {Object<string, string>} remapped action -> key, over the table above
+ * @param {Object<string, string[]>} actions -> key, and what it does; same words share a line of help
  * @returns {object} {bind(scope, {action: handler}), cap(action), help()}
  *   `bind` returns what unbinds. Handlers get the event; one that returns false did nothing, and the next is asked, the
  *   last bound first. `label` stands for label1 to label20, and gets the number from 0 as second argument. Keys reach a
- *   scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere.
- */
-export function keyboard(host, remapped = {}) {
-  const keyOf = (action) => remapped[action] ?? ACTIONS[action]?.[0];
+ *   scope from inside it and from what is around it, such as a page without a focus; with null, from anywhere. */
+export function keyboard(host, actions) {
+  const keyOf = (action) => actions[action]?.[0];
   const bound = [];
   let prefix = "", timer;
-
   const handlerOf = (handlers, action) => {
     const labels = /^label(\d+)$/.exec(action);
     return handlers[action] ?? (labels && handlers.label && ((event) => handlers.label(event, Number(labels[1]) - 1)));
@@ -97,7 +63,7 @@ export function keyboard(host, remapped = {}) {
   };
   const perform = (event, stroke) => {
     for (const { handlers } of reached(event.target)) {
-      for (const action of Object.keys(ACTIONS)) {
+      for (const action of Object.keys(actions)) {
         if (keyOf(action) !== stroke) continue;
         const handler = handlerOf(handlers, action);
         if (handler && handler(event) !== false) return true;
@@ -107,7 +73,6 @@ export function keyboard(host, remapped = {}) {
   };
   const begins = (target, stroke) => reached(target).some(({ handlers }) =>
     Object.keys(handlers).some((action) => keyOf(action)?.startsWith(`${stroke} `)));
-
   host.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing) return;
     for (const stroke of strokes(event)) {
@@ -124,7 +89,6 @@ export function keyboard(host, remapped = {}) {
     }
     if (!["Shift", "Control", "Alt", "Meta"].includes(event.key)) prefix = "";
   });
-
   const top = host.documentElement ?? host;
   const showOff = () => top.classList.toggle("keys-off", isOff()); // buttons then name no key
   showOff();
@@ -135,18 +99,17 @@ export function keyboard(host, remapped = {}) {
       const entry = { scope, handlers };
       bound.push(entry);
       return () => bound.includes(entry) && bound.splice(bound.indexOf(entry), 1);
-    }, help() {
+    },
+    help() {
       const lines = new Map();
-      for (const [action, [, text]] of Object.entries(ACTIONS)) {
+      for (const [action, [, text]] of Object.entries(actions)) {
         if (!text || !bound.some(({ handlers }) => handlerOf(handlers, action))) continue;
         lines.set(text, [...(lines.get(text) ?? []), h("kbd", readable(keyOf(action)))]);
       }
       const rows = [...lines].map(([text, keys]) => h("div", h("dt", keys), h("dd", text)));
-      const single = tick("Keys without Ctrl, such as A, 1 or Shift+1, do something", !isOff(), (on) => {
-        switchOff(!on);
-        showOff();
-      });
-      return dialog("Keys", h("div", h("dl.keys", rows), single), [{ value: null, text: "Close", primary: true }]);
+      const switched = (on) => { switchOff(!on); showOff(); };
+      const single = tick("Keys without Ctrl, such as A, 1 or Shift+1, do something", !isOff(), switched);
+      return dialog("Keys", h("div", h("dl.keys", rows), single));
     },
   };
 }

@@ -5,22 +5,18 @@ import { table } from "./parts.js";
 const POLL_MS = 2000, MOST_TOLD = 8;
 const PROPERTY = { label: "label", excluded: "excluded", flagged: "flagged", review: "reviewed" };
 const asText = (value) => (typeof value === "boolean" ? (value ? "yes" : "") : value ?? "");
-
 /** What an item looks like once `field` is `value`: "yes" and "" are true and false for marks. */
-export const withValue = (item, field, value) =>
+const withValue = (item, field, value) =>
   ({ ...item, [PROPERTY[field]]: field === "excluded" || field === "flagged" ? value === "yes" : value });
 
-/**
- * Writing for one window. Emits "changed" with {items}: those just shown have `saving` true until they are on disk.
+/** Writing for one window. Emits "changed" with {items}: those just shown have `saving` true until they are on disk.
  * @param {{ask: function, emit: function, announce: function, toast: function}} context
- * @returns {object} {write, perform, undo, redo, follow}
- */
+ * @returns {object} {write, perform, undo, redo, keys, follow}; `keys` are handlers for keys */
 export function labelling({ ask, emit, announce, toast }) {
   const window_ = crypto.getRandomValues(new Uint32Array(4)).join("-"); // randomUUID is for https only
   const shown = new Map(); // number -> {pending: writes on their way, item: as it is shown, sure: as it is on disk}
   let queue = Promise.resolve();
   const current = (item) => shown.get(item.i)?.item ?? item;
-
   /** Do one thing after another, so that a write sees what the one before it wrote. */
   function inTurn(work) {
     const done = queue.then(work);
@@ -43,11 +39,8 @@ export function labelling({ ask, emit, announce, toast }) {
     });
     emit("changed", { items: settled.map(([, { sure }]) => sure) });
   }
-
-  /**
-   * Write `value` into `field` ("label", "excluded", "flagged", "review") of items; marks are "yes" or "".
-   * Resolves to the answer with its batch, or to null where somebody else was first and theirs was kept.
-   */
+  /** Write `value` into `field` ("label", "excluded", "flagged", "review") of items; marks are "yes" or "".
+   * Resolves to the answer with its batch, or to null where somebody else was first and theirs was kept. */
   async function write(items, field, value, options = {}) {
     const { source = items.length > 1 ? "bulk" : "key", why = "" } = options;
     const [before, numbers] = [items.map(current), items.map(({ i }) => i)];
@@ -68,7 +61,6 @@ export function labelling({ ask, emit, announce, toast }) {
       }
     });
   }
-
   /** Show what stands there now, and ask whose is to hold. */
   async function settleConflict(clashes, items, field, value, options) {
     const found = new Map(clashes.map((clash) => [clash.i, clash]));
@@ -77,23 +69,21 @@ export function labelling({ ask, emit, announce, toast }) {
     const idOf = new Map(items.map(({ i, id }) => [i, id])); // of those never seen, the id is not known
     const rows = clashes.slice(0, MOST_TOLD).map((clash) =>
       [idOf.get(clash.i) ?? `image ${clash.i}`, clash.found || "blank", clash.by ?? "the data", value || "blank"]);
-    const n = clashes.length === 1 && items.length === 1 ? "this"
-      : `${number(clashes.length)} of these ${number(items.length)}`;
-    const text = `Somebody changed ${n} since you looked. Nothing of yours was written.`;
-    const content = h("div", h("p", text), table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
-      clashes.length > rows.length && h("p", `and ${number(clashes.length - rows.length)} more`));
-    const answers = [{ value: false, text: "Keep what stands there", primary: true },
-      { value: true, text: "Write mine over it" }];
+    const many = clashes.length > 1 || items.length > 1, more = clashes.length - rows.length;
+    const which = many ? `${number(clashes.length)} of these ${number(items.length)}` : "this";
+    const content = h("div", h("p", `Somebody changed ${which} since you looked. Nothing of yours was written.`),
+      table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
+      more > 0 && h("p", `and ${number(more)} more`));
+    const keep = { value: false, text: "Keep what stands there", primary: true };
+    const answers = [keep, { value: true, text: "Write mine over it" }];
     if (await dialog("Changed elsewhere", content, answers)) await write(now, field, value, options);
   }
-
   /** Have another operation write, in turn; "changed" says `more` where it does not hold all that changed. */
   const perform = (operation, values) => inTurn(async () => {
     const answer = await ask(operation, { ...values, window: window_ });
     emit("changed", { items: answer.items, more: answer.n > answer.items.length });
     return answer;
   });
-
   async function take(values, verb) {
     const answer = await perform("undo", values);
     const text = `${verb}: ${answer.n === 1 ? answer.items[0].id : `${answer.n} images`}`;
@@ -106,7 +96,7 @@ export function labelling({ ask, emit, announce, toast }) {
     return answer;
   }
   const redo = async () => (await take({ redo: true }, "Done again"))[0];
-
+  const keys = { undo: () => undo(), redo, redoAlso: redo };
   /** Tell what other windows and people change, from the event number `version` on; returns what ends it. */
   function follow(version) {
     let trouble = "";
@@ -130,5 +120,5 @@ export function labelling({ ask, emit, announce, toast }) {
     return () => { ended = true; clearTimeout(timer); };
   }
 
-  return { write, perform, undo, redo, follow };
+  return { write, perform, undo, redo, keys, follow };
 }

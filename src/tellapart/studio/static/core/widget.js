@@ -3,18 +3,16 @@ import { address, createContext, scoped } from "./context.js";
 import { fill, h, icon, speakIn } from "./dom.js";
 import { keyboard } from "./keys.js";
 import { button } from "./parts.js";
-import { AskError } from "./transport.js";
+import { AskError, tellRefusals } from "./transport.js";
 
 const BATCH = 24, MOST_ON_THE_WAY = 2, PATIENCE_MS = 5000;
 const NO_PICTURE = ""; // which an img takes for an error
-/** Shown until a picture comes; behind it stands which. */
+// Shown until a picture comes; behind it stands which.
 const BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==#";
 
-/**
- * As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
+/** As httpTransport, and `close`. Small pictures are asked for in batches, the latest wishes first.
  * @param {object} model of anywidget
- * @param {function(boolean): void} late hears that an answer is long in coming, and that one came
- */
+ * @param {function(boolean): void} late hears that an answer is long in coming, and that one came */
 export function widgetTransport(model, late = () => {}) {
   const mine = crypto.getRandomValues(new Uint32Array(2)).join("-"); // a widget shown twice hears each answer twice
   const open = new Map(), wanted = new Map(), numberOf = (item) => item.i ?? item;
@@ -69,7 +67,7 @@ export function widgetTransport(model, late = () => {}) {
   };
 }
 
-/** Show the first of `views` ({name: module}) in `el`; resolves to what takes it down again. */
+/** Show the first of `views` ({name: {title, mount}}) in `el`; resolves to what takes it down again. */
 export async function render(model, el, views) {
   const place = h("div"), back = h("div.bar.back", { hidden: true });
   const note = h("p.lost", { role: "status", hidden: true }, icon("warning"),
@@ -85,7 +83,6 @@ export async function render(model, el, views) {
   const context = createContext({ transport, overview, keys, go });
   const { labels, toast } = context, trail = [];
   let shown, takeDown = () => {};
-
   function go(name, parameters = {}) {
     if (!views[name]) return toast(`That is in the studio: tellapart studio ${overview.data}`);
     trail.push([shown, context.state.all()]);
@@ -96,28 +93,15 @@ export async function render(model, el, views) {
     const [view, release] = scoped(context), here = fill(place).appendChild(h("div", { "data-view": name }));
     [shown, takeDown] = [name, release];
     context.state.adopt(parameters);
-    const goBack = ([to, then]) =>
-      button([icon("left"), `Back to: ${views[to].title}`], () => { trail.pop(); arrive(to, then); });
-    fill(back, trail.slice(-1).map(goBack));
-    back.hidden = !trail.length;
+    const [to, then] = trail.at(-1) ?? [], goBack = () => { trail.pop(); arrive(to, then); };
+    fill(back, to && button([icon("left"), `Back to: ${views[to].title}`], goBack));
+    back.hidden = !to;
     const down = await views[name].mount(here, view);
     if (here.isConnected) takeDown = () => { down?.(); release(); };
     else down?.();
   }
-  const told = (event) => {
-    if (!(event.reason instanceof AskError)) return;
-    event.preventDefault();
-    toast(event.reason.message, { kind: "error" });
-  };
-  window.addEventListener("unhandledrejection", told);
-  const undoing = { undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo() };
-  keys.bind(null, { help: () => keys.help(), ...undoing });
-  const unfollow = labels.follow(overview.version);
+  keys.bind(null, { help: () => keys.help(), ...labels.keys });
+  const ends = [tellRefusals(), labels.follow(overview.version), transport.close];
   arrive(Object.keys(views)[0], model.get("start"));
-  return () => {
-    takeDown();
-    unfollow();
-    transport.close();
-    window.removeEventListener("unhandledrejection", told);
-  };
+  return () => { takeDown(); ends.forEach((end) => end()); };
 }

@@ -1,62 +1,48 @@
 // The grid: all images, chosen by facets, in any order; relabelled by keys, alone or many at once.
-import { confirmDialog, fill, h, icon, images, number, refill } from "../core/dom.js";
+import { confirmDialog, fill, give, h, icon, images, number, refill } from "../core/dom.js";
 import { grid, SIZES } from "../core/grid.js";
-import { badge, button, choice, link, quiet, tick } from "../core/parts.js";
+import { badge, button, choice, quiet, tick } from "../core/parts.js";
 import { pickClass } from "../core/picker.js";
 import { zoom } from "./zoom.js";
 
-export const title = "Grid";
-
-const FACETS = {
-  label: "Class", split: "Split", predicted: "Predicted", correct: "Prediction", finding: "Finding",
-  given: "Label as given", by: "Decided by",
-};
-const MARKS = [["changed", "yes", "Label changed"], ["flagged", "yes", "Flagged"], ["excluded", "yes", "Excluded"],
-  ["excluded", "no", "Not excluded"], ["reviewed", "yes", "Reviewed by you"],
-    ["reviewed", "no", "Not reviewed by you"]];
-const CHOICES = [...Object.keys(FACETS), "changed", "flagged", "excluded", "reviewed"];
-const SORTS = {
-  name: "Name", confidence: "Confidence of the prediction", error: "How odd the label is", size: "Size of the file",
-  random: "Random",
-};
 const WORDS = { excluded: ["excluded", "taken in again"], flagged: ["flagged", "no longer flagged"] };
 const FOLDED = ["given", "by"]; // until somebody opens them
 const MOST_VALUES = 12, ASK_FROM = 200, SETTLE_MS = 300;
 
 export async function mount(root, context) {
   const { ask, state, labels, keys, overview, announce, toast, on } = context;
-  const classes = [...overview.class_names], may = !overview.read_only;
+  const classes = [...overview.class_names], may = !overview.read_only, titles = overview.facets;
+  const facetNames = [...new Set([...Object.keys(titles), ...overview.marks.map(([name]) => name)])];
   const open = new Set(), whole = new Set(), timers = {};
   let shown = null, closeup = null, counting = 0, runs = [];
 
   // ---- the page ----
   const search = h("input.field", { type: "search", placeholder: "Part of a name", "aria-label": "Search by name",
     input: () => soon("search", () => choose({ search: search.value.trim() })) });
-  const sort = choice(Object.entries(SORTS), "name", (value) => choose({ sort: value === "name" ? null : value }),
-    { "aria-label": "Order" });
+  const reorder = (name) => choose({ sort: name === "name" ? null : name });
+  const sort = choice(Object.entries(overview.sorts), "name", reorder, { "aria-label": "Order" });
   const order = button("", () => choose({ order: state.get("order") ? null : "descending" }));
   const size = (name, k) => button("SML"[k], () => state.set({ size: name === "medium" ? null : name }),
-    { "data-size": name, "aria-label": name, title: `${name} pictures` });
+    { "data-size": name, "aria-label": name, title: `${name} pictures`,
+      "aria-pressed": String(name === state.get("size", "medium")) });
   const sizes = h("div.sizes", { role: "group", "aria-label": "Size of the pictures" }, Object.keys(SIZES).map(size));
   const told = h("p.told", { role: "status" });
   const stale = button("", () => { list.refresh(); count(); }, { hidden: true });
-  const facets = h("div.facets");
-  const wide = matchMedia("(min-width: 701px)").matches;
+  const facets = h("div.facets"), host = h("div.host"), wide = matchMedia("(min-width: 701px)").matches;
   const aside = h("details.aside", { open: wide }, h("summary", "Filters"), facets);
-  const host = h("div.host");
   const none = h("div.empty", { hidden: true }, h("h2", "No image is like that"),
     h("p", "Take a filter away, or search for less."), button("Clear all filters", clearFilters));
   const actions = h("div.bar.actions", { role: "toolbar", "aria-label": "Decide" });
   const page = h("div.grid-view", h("h1.unseen", "Images"), aside,
     h("div.pictures", h("div.bar", search, sort, order, sizes, stale, told), none, host, actions));
   fill(root, page);
-
   const list = grid(context, host, {
     edge: SIZES[state.get("size")],
     moved: () => {
       closeup?.look();
       soon("at", () => list.item && state.set({ at: list.cursor || closeup ? list.item.i : null }));
-    }, selected: () => drawActions(),
+    },
+    selected: () => drawActions(),
     listed: (total) => { [none.hidden, host.hidden] = [total > 0, total === 0]; tell(); },
     opened: () => look(),
     renewed: (before, after) => {
@@ -64,7 +50,6 @@ export async function mount(root, context) {
       toast(`The studio had this list no longer, and made it anew. Nothing was changed.${kept}`, { kind: "error" });
     },
   });
-
   function soon(name, work) {
     clearTimeout(timers[name]);
     timers[name] = setTimeout(() => { timers[name] = 0; work(); }, SETTLE_MS);
@@ -80,13 +65,13 @@ export async function mount(root, context) {
   const choose = (partial) => state.set({ ...partial, at: null, zoom: null }, { push: true });
   function clearFilters() {
     search.value = "";
-    choose(Object.fromEntries([...CHOICES, "search"].map((name) => [name, null])));
+    choose(Object.fromEntries([...facetNames, "search"].map((name) => [name, null])));
   }
   /** What the address asks for, as the studio takes it. */
   function query() {
-    const wanted = [...CHOICES, "search", "sort", "run"].filter((name) => state.get(name)).map((name) =>
-      [name, state.get(name)]);
-    return { ...Object.fromEntries(wanted), ...(state.get("order") && { descending: true }) };
+    const wanted = [...facetNames, "search", "sort", "run"].map((name) => [name, state.get(name)]);
+    const chosen = Object.fromEntries(wanted.filter(([, value]) => value));
+    return { ...chosen, ...(state.get("order") && { descending: true }) };
   }
   async function follow() {
     const now = query(), edge = state.get("size", "medium"), at = state.get("at", null);
@@ -97,7 +82,7 @@ export async function mount(root, context) {
     for (const one of sizes.children) {
       const chosen = one.dataset.size === edge;
       if (chosen && one.getAttribute("aria-pressed") === "false") list.setEdge(SIZES[edge]);
-      one.setAttribute("aria-pressed", String(chosen));
+      give(one, { "aria-pressed": String(chosen) });
     }
     if (shown !== JSON.stringify(now)) {
       shown = JSON.stringify(now);
@@ -120,23 +105,23 @@ export async function mount(root, context) {
     if (mine === counting) drawFacets(counts, now);
   }
   function drawFacets(counts, now) {
-    const used = now.search || CHOICES.some((name) => now[name]), usual = overview.run;
-    const choices = () => choice(runs, now.run ?? usual, (name) => choose({ run: name === usual ? null : name }),
-      { "data-key": "run" });
-    const run = runs.length > 1 && h("label.of-run", h("span.quiet", "Predictions of"), choices());
-    const marks = MARKS.filter(([name]) => counts[name].yes || now[name])
+    const used = now.search || facetNames.some((name) => now[name]), usual = overview.run;
+    const chooseRun = (name) => choose({ run: name === usual ? null : name });
+    const run = runs.length > 1 && h("label.of-run", h("span.quiet", "Predictions of"),
+      choice(runs, now.run ?? usual, chooseRun, { "data-key": "run" }));
+    const marks = overview.marks.filter(([name]) => counts[name].yes || now[name])
       .map(([name, is, text]) => [name, is, text, counts[name][is] ?? 0, now[name] === is]);
     refill(facets, [run || (now.run && quiet(`Predictions of ${now.run}`)),
       used && button([icon("close"), "Clear all filters"], clearFilters, { "data-key": "clear" }),
-      Object.keys(FACETS).map((name) => drawFacet(name, counts[name])), drawGroup("marks", "Decisions", marks)]);
+      Object.keys(titles).map((name) => drawFacet(name, counts[name])), drawGroup("marks", "Decisions", marks)]);
   }
   function drawFacet(facet, counts) {
-    const values = Object.entries(counts).sort((a, b) => (facet === "label" ? 0 : b[1] - a[1])),
-      wanted = state.names(facet);
+    const values = Object.entries(counts), wanted = state.names(facet);
+    if (facet !== "label") values.sort((a, b) => b[1] - a[1]);
     const telling = values.length >= (facet === "finding" || facet === "by" ? 1 : 2);
     const text = (name) => (facet === "split" && name === "none" ? "in no part" : name);
     const rows = values.map(([name, n]) => [facet, name, text(name), n, wanted.includes(name)]);
-    return (facet === "label" || wanted.length > 0 || telling) && drawGroup(facet, FACETS[facet], rows);
+    return (facet === "label" || wanted.length > 0 || telling) && drawGroup(facet, titles[facet], rows);
   }
   function drawGroup(key, text, rows) {
     if (!rows.length) return null;
@@ -146,9 +131,10 @@ export async function mount(root, context) {
       const others = state.names(facet).filter((name) => name !== value);
       choose({ [facet]: on ? [...others, value] : others });
     };
-    const row = ([facet, value, name, count, checked]) => h("li",
-      tick([h("span.value", { title: name }, name), h("span.n", number(count))], checked,
-        toggle(facet, value), { "data-key": `${facet} ${value}` }));
+    const row = ([facet, value, name, count, checked]) => {
+      const says = [h("span.value", { title: name }, name), h("span.n", number(count))];
+      return h("li", tick(says, checked, toggle(facet, value), { "data-key": `${facet} ${value}` }));
+    };
     const more = () => { whole.add(key); count(); };
     const folds = ({ target }) => (target.open === folded ? open.add(key) : open.delete(key));
     return h("details", { open: n > 0 || folded === open.has(key), toggle: folds },
@@ -161,8 +147,8 @@ export async function mount(root, context) {
     const n = list.selection, act = (action, text, click) => button([keys.cap(action), text], click);
     fill(actions, may && [h("span.quiet", n ? `Label ${images(n)} as` : "Label as"),
       classes.slice(0, 10).map((name, k) => act(`label${k + 1}`, name, () => label(name))),
-        act("pick", "other …", pick),
-      act("exclude", "Exclude", () => mark("excluded")), act("flag", "Flag", () => mark("flagged"))],
+      act("pick", "other …", pick), act("exclude", "Exclude", () => mark("excluded")),
+      act("flag", "Flag", () => mark("flagged"))],
     button([icon("zoom"), "Look closely"], () => look()),
     n > 0 && button(`Unselect ${number(n)}`, () => list.unselect(), { class: "plain push" }));
   }
@@ -198,8 +184,8 @@ export async function mount(root, context) {
     return [off ? "" : "yes", WORDS[field][Number(off)]];
   });
   async function pick() {
-    const name = await pickClass(classes, list.selection && !closeup ? `Label ${images(list.selection)} as`
-      : "Label as");
+    const many = list.selection > 0 && !closeup;
+    const name = await pickClass(classes, many ? `Label ${images(list.selection)} as` : "Label as");
     if (name !== null) await label(name);
   }
   function accept() {
@@ -213,7 +199,6 @@ export async function mount(root, context) {
   }
   keys.bind(page, { label: (_, k) => (classes[k] ? label(classes[k]) : false), pick, accept, undoBack,
     exclude: () => mark("excluded"), flag: () => mark("flagged"), zoom: () => look() });
-
   /** Show the image under the cursor as large as it is. */
   function look() {
     if (!list.item || closeup) return;
@@ -228,7 +213,6 @@ export async function mount(root, context) {
       step: (delta) => list.step(delta, { focus: false }) });
     state.set({ zoom: "yes", at: list.item.i });
   }
-
   on("changed", ({ items, more }) => {
     if (more) knowRuns(); // a training may have ended
     const brought = [...new Set(items.map((item) => item.label))].filter((name) => name && !classes.includes(name));
@@ -239,8 +223,6 @@ export async function mount(root, context) {
   });
   on("state", follow);
   drawActions();
-  for (const one of sizes.children) one.setAttribute("aria-pressed",
-    String(one.dataset.size === state.get("size", "medium")));
   await follow();
   knowRuns();
   return () => { Object.values(timers).forEach(clearTimeout); closeup?.close(); list.takeDown(); };

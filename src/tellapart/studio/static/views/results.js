@@ -1,12 +1,11 @@
 // Results: what a run's predictions are worth, the images behind each number, and how two runs differ.
 import { announce, fill, h, images, number, refill } from "../core/dom.js";
 import { boundsOf, changeOf, estimated, FIGURES, valueOf } from "../core/figures.js";
-import { badge, button, choice, empty, labelled, link, note, problem, quiet } from "../core/parts.js";
-import { scoreBars, scrolling, table, tick } from "../core/parts.js";
+import { badge, button, choice, empty, group, labelled, link, note, problem, quiet } from "../core/parts.js";
+import { scoreBars, scrolling, stateChoice, table, tick } from "../core/parts.js";
 import { card, look } from "../core/strip.js";
+import { patiently } from "../core/transport.js";
 import { percent } from "/shared/curves.js";
-
-export const title = "Results";
 
 const FIRST = {
   true: ["sensitivity", "specificity", "roc_auc_macro", "accuracy", "ppv", "npv"],
@@ -15,12 +14,10 @@ const FIRST = {
 const BY_CLASS = ["precision", "recall", "specificity", "f1", "roc_auc"];
 const KINDS = { wrong: "Wrong", confident: "Confident and wrong", uncertain: "Least certain", right: "Right" };
 const OUTCOMES = { "both right": "Both right", fixed: "Fixed", broken: "Broken", "both wrong": "Both wrong" };
-const PAGE = 24, POLL_MS = 400;
+const PAGE = 24;
 
-/**
- * A part of the page, drawn anew when one of its parameters changes. A late answer is dropped, focus is kept.
- * @param {string[]} names of parameters @param {function(): Promise<*>} draw gives what is in it
- */
+/** A part of the page, drawn anew when one of its parameters changes. A late answer is dropped, focus is kept.
+ * @param {string[]} names of parameters @param {function(): Promise<*>} draw gives what is in it */
 function part(root, { state }, names, draw) {
   const box = root.appendChild(h("section"));
   let shown = null;
@@ -48,9 +45,8 @@ const told = (name, estimate) => h("span", { title: estimate.method }, estimated
 
 /** The bar at the top: which run, compared with which, under which labels. */
 function toolbar({ run, runs, relabelled, excluded, corrected }, { state }) {
-  const which = (key, names, chosen) => choice(names, chosen, (value) =>
-    state.set({ [key]: value, outcome: null }, { push: true }),
-    { "data-key": key });
+  const which = (key, names, chosen) =>
+    stateChoice(state, key, names, { chosen, also: { outcome: null }, "data-key": key });
   const others = [["", "no other run"], ...runs.filter((name) => name !== run)];
   return h("div.bar", labelled("Run", which("run", runs, run)),
     runs.length > 1 && labelled("Compare with", which("with", others, state.get("with"))),
@@ -64,31 +60,23 @@ function correctionNote({ relabelled, excluded, corrected, not_here: notHere, me
     excluded && `${images(excluded)} ${excluded === 1 ? "was" : "were"} left out`].filter(Boolean).join(" and ");
   const figures = corrected
     ? "These figures are worked out anew under the labels in force; the run’s own stay as they are stored."
-    : ["The figures below are those that the run stored; the grid shows labels as they are now, so that a cell ",
-      "may open fewer or more images."];
+    : ["The figures below are those that the run stored; the grid shows labels as they are now, so that a cell may ",
+      "open fewer or more images."];
   return [said && note(`${said} since this run: `, link("retrain", () => go("training"), { "data-key": "retrain" }),
     " or re-evaluate. ", figures),
     notHere > 0 && quiet(`${images(notHere)} of ${number(metrics.n_samples)} that this run tested `,
       `${notHere === 1 ? "is" : "are"} not in this folder and cannot be shown.`)];
 }
 
-function headline({ metrics, test_set: testSet }) {
-  const two = "threshold" in metrics, first = FIRST[two].filter((name) => metrics[name]);
+function headline({ metrics, basis }) {
+  const first = FIRST["threshold" in metrics].filter((name) => metrics[name]);
   const rest = Object.keys(FIGURES).filter((name) => metrics[name]?.method && !first.includes(name));
-  const { unit, n_units: units } = metrics.resampled ?? {};
-  const groups = unit === "groups" ? ` of ${number(units)} groups` : "";
-  const chosen = metrics.threshold_chosen_on === "default" ? "a threshold that nobody chose"
-    : `${metrics.threshold_rule}, chosen on ${metrics.threshold_chosen_on} data`;
   const figure = (name) => h("li", { title: metrics[name].method }, h("h3", FIGURES[name]),
     h("p.value", valueOf(name, metrics[name].value)), span(metrics[name]),
-      h("p.quiet.number", boundsOf(name, metrics[name].ci95)));
+    h("p.quiet.number", boundsOf(name, metrics[name].ci95)));
   const row = (name) => h("tr", h("th", { scope: "row" }, FIGURES[name]), h("td.n", told(name, metrics[name])));
-  return [h("p", `${images(metrics.n_samples)}${groups}, ${testSet}. Intervals are at 95 %.`,
-      two && [` From a probability of ${metrics.threshold.toFixed(3)} on, the answer is `,
-        `“${metrics.positive}” (${chosen}).`]),
-    h("ul.cards", first.map(figure)),
-    rest.length > 0 && h("details", h("summary", "All figures"), h("table.table", h("tbody", rest.map(row)))),
-  ];
+  return [h("p", basis), h("ul.cards", first.map(figure)),
+    rest.length > 0 && h("details", h("summary", "All figures"), h("table.table", h("tbody", rest.map(row))))];
 }
 
 /** The confusion matrix: every number that is not 0 is a button that opens its images in the grid. */
@@ -99,9 +87,9 @@ function confusion({ metrics, run, labels, corrected }, { go }) {
   const row = (counts, i) => {
     const total = counts.reduce((sum, n) => sum + n, 0);
     const cell = (n, j) => {
-      const share = total ? n / total : 0, shown = [h("b", number(n)), names.length <= 8
-        && h("small", percent(share, 0))];
-      const says = `${names[i]}, called ${names[j]}: ${n} of ${images(total)}, ${percent(share, 0)}`;
+      const share = total ? n / total : 0, shares = percent(share, 0);
+      const shown = [h("b", number(n)), names.length <= 8 && h("small", shares)];
+      const says = `${names[i]}, called ${names[j]}: ${n} of ${images(total)}, ${shares}`;
       const about = { type: "button", title: says, "aria-label": `${says}; show them`, "data-key": `cell ${i} ${j}` };
       return h("td", { class: i === j ? "right" : "wrong", style: { "--share": share } },
         n ? h("button", { ...about, click: () => open(names[i], names[j]) }, shown) : h("span", shown));
@@ -111,10 +99,9 @@ function confusion({ metrics, run, labels, corrected }, { go }) {
   return h("div", h("h2", "Confusion matrix"),
     scrolling("Confusion matrix", h("table.confusion", { "aria-label": "Confusion matrix", keydown: moveAmongCells },
       h("thead", h("tr", h("td", h("small", "predicted →"), h("small", "label ↓")),
-        names.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", metrics.confusion_matrix.map(row)))),
-    quiet("Rows are the labels, columns the predictions; shade and percentage are shares of the row; right ",
-      "answers are outlined. Choose a number to see its images."));
+        names.map((name) => h("th", { scope: "col" }, name)))), h("tbody", metrics.confusion_matrix.map(row)))),
+    quiet("Rows are the labels, columns the predictions; shade and percentage are shares of the row; right answers ",
+      "are outlined. Choose a number to see its images."));
 }
 
 /** Arrow keys go to the next number in that direction. */
@@ -123,9 +110,8 @@ function moveAmongCells(event) {
   const from = event.target.closest("td");
   if (!step || !from) return;
   event.preventDefault();
-  const { rows } = from.closest("table");
-  for (let y = from.parentNode.rowIndex + step[0], x = from.cellIndex + step[1]; rows[y]?.cells[x]; y += step[0],
-    x += step[1]) {
+  const { rows } = from.closest("table"), [dy, dx] = step;
+  for (let y = from.parentNode.rowIndex + dy, x = from.cellIndex + dx; rows[y]?.cells[x]; y += dy, x += dx) {
     const button = rows[y].cells[x].querySelector("button");
     if (button) return button.focus();
   }
@@ -134,8 +120,8 @@ function moveAmongCells(event) {
 function perClass({ metrics, labels, run }, { go }) {
   const open = (name) => link(name, () => go("grid", { label: labels[name], correct: "wrong", run }),
     { "data-key": `class ${name}`, title: `the wrong ones of ${name}` });
-  const row = ([name, found]) => [open(name), number(found.support),
-    ...BY_CLASS.map((figure) => told(figure, found[figure]))];
+  const row = ([name, found]) =>
+    [open(name), number(found.support), ...BY_CLASS.map((figure) => told(figure, found[figure]))];
   return h("div", h("h2", "By class"), table(["Class", "Images", ...BY_CLASS.map((figure) => FIGURES[figure])],
     Object.entries(metrics.per_class).map(row), { label: "Figures by class", numbers: 1 }));
 }
@@ -143,24 +129,22 @@ function perClass({ metrics, labels, run }, { go }) {
 function bySubgroup({ subgroups }) {
   const heading = h("h2", "By subgroup");
   if (!subgroups.length) {
-    return [heading, quiet("The images have no metadata column of few values, such as sex, site or age; a ",
-      "manifest can bring some. Then this shows whether the model is as good for everyone.")];
+    return [heading, quiet("The images have no metadata column of few values, such as sex, site or age; a manifest ",
+      "can bring some. Then this shows whether the model is as good for everyone.")];
   }
   const figures = Object.keys(subgroups[0].figures), units = subgroups.some((one) => one.n_units !== one.n);
   const small = subgroups.filter((one) => one.small).length;
   const cell = (name, found) => h("span", { title: found.method }, valueOf(name, found.value), span(found),
     h("small", found.n ? `${boundsOf(name, found.ci95)} · n ${number(found.n)}` : "no such image"));
   const row = (one) => [[h("small", `${one.column} `), one.value, one.small && badge("few", "warn", "warning")],
-    number(one.n),
-    ...(units ? [number(one.n_units)] : []), ...figures.map((name) => cell(name, one.figures[name]))];
+    number(one.n), ...(units ? [number(one.n_units)] : []), ...figures.map((name) => cell(name, one.figures[name]))];
+  const heads = ["Subgroup", "Images", ...(units ? ["Groups"] : []), ...figures.map((name) => FIGURES[name])];
+  const begins = (k) => ({ class: subgroups[k - 1]?.column === subgroups[k].column ? "" : "begins" });
   return [heading,
-    quiet(`Of ${subgroups.length} subgroups some differ by chance alone: look at the intervals, and at a `,
-      `difference that `,
-      "other data show too.", small > 0 && ` ${small} of them: fewer than 30 independent images, which say little.`),
-    table(["Subgroup", "Images", ...(units ? ["Groups"] : []), ...figures.map((name) => FIGURES[name])],
-      subgroups.map(row),
-      { label: "Figures by subgroup", looks: "subgroups", numbers: 1,
-        row: (k) => ({ class: subgroups[k - 1]?.column === subgroups[k].column ? "" : "begins" }) })];
+    quiet(`Of ${subgroups.length} subgroups some differ by chance alone: look at the intervals, and at a difference `,
+      "that other data show too.",
+      small > 0 && ` ${small} of them: fewer than 30 independent images, which say little.`),
+    table(heads, subgroups.map(row), { label: "Figures by subgroup", looks: "subgroups", numbers: 1, row: begins })];
 }
 
 const bars = (item) => scoreBars(item.scores, item.predicted, { more: item.more });
@@ -170,11 +154,10 @@ async function strip(context, run, ask, none) {
   const list = h("ul.strip"), more = button("", () => add(list.children.length));
   const one = (item) => {
     const was = item.then !== item.label && item.then !== null ? `, was ${item.then}` : "";
-    return card(context, item, { right: item.right, says: `${item.label}${was}, called ${item.predicted}`,
-      open: () => closely(context, run, item) },
-      [!item.right && ` called ${item.predicted}`, item.before !== undefined && h("small", ` before: ${item.before}`),
-        was && h("small", was)],
-      bars(item));
+    const says = `${item.label}${was}, called ${item.predicted}`, open = () => closely(context, run, item);
+    const before = item.before !== undefined && h("small", ` before: ${item.before}`);
+    return card(context, item, { right: item.right, says, open },
+      [!item.right && ` called ${item.predicted}`, before, was && h("small", was)], bars(item));
   };
   async function add(start) {
     const { total, items } = await ask(start), last = list.lastElementChild;
@@ -194,12 +177,8 @@ async function closely(context, run, item) {
   const explain = async (wanted) => {
     fill(hint, h("p.quiet", { role: "status" }, "Working it out; a large network takes some seconds …"));
     try {
-      for (;;) {
-        const made = await context.ask("saliency", { i: item.i, run, ...wanted });
-        if (!open) return;
-        if (made.state === "done") return void fill(hint, explanation(made, explain));
-        await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      }
+      const made = await patiently(context.ask, "saliency", { i: item.i, run, ...wanted }, "done", () => open);
+      if (open) fill(hint, explanation(made, explain));
     } catch (error) { fill(hint, problem(error.message)); }
   };
   const hint = h("div.hint", button("Where does this answer come from?", () => explain({ class: item.predicted })));
@@ -218,8 +197,7 @@ function explanation(made, explain) {
     h("figure", h("img", { src: made.picture, alt: "" }),
       h("img", { src: made.overlay, alt: `The picture as the model gets it, in colour where it speaks for ${name}` })),
     h("p", made.empty && `Nothing in this picture speaks for ${name} by this method. `, made.meaning),
-    noGradCam && quiet(`No Grad-CAM: ${noGradCam}.`), note(made.caveat),
-  ];
+    noGradCam && quiet(`No Grad-CAM: ${noGradCam}.`), note(made.caveat)];
 }
 
 /** Two runs on the images that both tested. */
@@ -230,32 +208,32 @@ async function comparison(context, second) {
     await ask("compare", { first, second });
   const compared = `${second} compared with ${first}`, heading = h("h2", compared);
   if (!n) {
-    return [heading, h("p.note", "No image was tested by both runs, so that they cannot be compared image by ",
-      "image. Train both with the same test set (a split in the data, or the same seed and test size).")];
+    return [heading, h("p.note", "No image was tested by both runs, so that they cannot be compared image by image. ",
+      "Train both with the same test set (a split in the data, or the same seed and test size).")];
   }
   const { value: gain, ci95 } = difference, change = (value) => changeOf("accuracy", value);
-  const cell = (name) => h("td", { class: ["fixed", "broken"].includes(name) && name },
-    h("button", { type: "button", "data-key": name, "aria-pressed": String(outcome === name), disabled: !counts[name],
-      click: () => state.set({ outcome: outcome === name ? null : name }) }, h("b", number(counts[name])),
-        h("small", OUTCOMES[name])));
+  const cell = (name) => {
+    const click = () => state.set({ outcome: outcome === name ? null : name });
+    const about = { "data-key": name, "aria-pressed": String(outcome === name), disabled: !counts[name] };
+    return h("td", { class: ["fixed", "broken"].includes(name) && name },
+      h("button", { type: "button", ...about, click }, h("b", number(counts[name])), h("small", OUTCOMES[name])));
+  };
   const row = (name, ...cells) => h("tr", h("th", { scope: "row" }, name), cells.map(cell));
   const page = (start) => ask("outcomes", { first, second, outcome, start, count: PAGE });
   return [heading,
     h("p", `On ${images(n)} that both tested, ${second} is right on ${percent(accuracy[1])} and ${first} on `,
-      `${percent(accuracy[0])}: a difference of `,
-      h("b", change(gain)), ci95 && ` (95 % interval ${ci95.map(change).join(" to ")})`, `. McNemar’s exact test: p `,
-      p < 0.001 ? "< 0.001. " : `= ${p.toFixed(3)}. `,
+      `${percent(accuracy[0])}: a difference of `, h("b", change(gain)),
+      ci95 && ` (95 % interval ${ci95.map(change).join(" to ")})`,
+      `. McNemar’s exact test: p ${p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`}. `,
       ci95 && ci95[0] <= 0 && ci95[1] >= 0 ? "Chance alone could explain it." : "Chance alone hardly explains it."),
     !independent && h("p.note", "Several images come from one group, so that the test’s p is too small; the ",
       "interval takes the groups into account."),
     relabelled > 0 && quiet("Both are judged by the labels in force; ", images(relabelled),
-      relabelled === 1 ? " has " : " have ",
-      "another one than when a run was made."),
+      relabelled === 1 ? " has " : " have ", "another one than when a run was made."),
     h("table.confusion.paired", { "aria-label": compared },
       h("thead", h("tr", h("td"), h("th", { scope: "col" }, `${second} right`), h("th", { scope: "col" }, "wrong"))),
       h("tbody", row(`${first} right`, "both right", "broken"), row("wrong", "fixed", "both wrong"))),
-    outcome in OUTCOMES && await strip(context, second, page, "None."),
-  ];
+    outcome in OUTCOMES && await strip(context, second, page, "None.")];
 }
 
 /** The kinds of images as tabs, and those of the chosen one. */
@@ -265,7 +243,7 @@ async function gallery(context, { run, kinds, corrected }) {
   const tab = (kind) => button([KINDS[kind], counted(kind)], () => state.set({ show: kind }),
     { "data-key": kind, "aria-pressed": String(kind === chosen) });
   const page = (start) => ask("ranked", { run, kind: chosen, corrected, start, count: PAGE });
-  return [h("h2", "Images"), h("div.bar", { role: "group", "aria-label": "Which images" }, Object.keys(KINDS).map(tab)),
+  return [h("h2", "Images"), group("Which images", Object.keys(KINDS).map(tab)),
     await strip(context, run, page, "There are none.")];
 }
 
@@ -281,15 +259,14 @@ export async function mount(root, context) {
     const answer = await ask("results", { run: state.get("run"), corrected: state.get("corrected") === "yes" });
     if (mine === asked) found = answer;
     if (!answer.run) return nothing(answer);
+    const many = answer.metrics.class_names.length > 5 && "many";
     return [h("h1.unseen", `Results of ${answer.run}`), toolbar(answer, context), correctionNote(answer, context),
       headline(answer),
-      h("div.split.matrices", { class: answer.metrics.class_names.length > 5 && "many" }, confusion(answer, context),
-        perClass(answer, context))];
+      h("div.split.matrices", { class: many }, confusion(answer, context), perClass(answer, context))];
   });
   const parts = [part(page, context, ["run", "with", "outcome"], async () => comparison(context, found.run)),
     part(page, context, ["run", "corrected", "show"], async () => gallery(context, found)),
-    part(page, context, ["run", "corrected"], async () => bySubgroup(found)),
-  ];
+    part(page, context, ["run", "corrected"], async () => bySubgroup(found))];
   const draw = async (anew = false) => {
     await figures(anew);
     for (const box of [...page.children].slice(1)) box.hidden = !found?.run;

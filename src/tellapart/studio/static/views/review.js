@@ -1,31 +1,27 @@
 // The review: images worth a second look, one at a time, decided by one key; and how far reviewers agree.
 import { fill, h, icon, number, refill } from "../core/dom.js";
-import { badge, button, choice, empty, quiet, scoreBars } from "../core/parts.js";
+import { badge, button, empty, group, quiet, scoreBars, stateChoice } from "../core/parts.js";
 import { pickClass } from "../core/picker.js";
 import { drawAgreement, EXCLUDED, inWords } from "./agreement.js";
 import { zoom } from "./zoom.js";
 
-export const title = "Review";
 const REASONS = {
   "": () => "All images in doubt", suspected: () => "Suspected labels",
   disagreement: (run) => `Seen otherwise by ${run ?? "a run"}`,
 };
 const REFRESH_MS = 400;
 
-/** @param {HTMLElement} root @param {object} context @returns {Promise<function>} what takes the view down */
 export async function mount(root, context) {
-  const { ask, state, keys, labels, overview, announce, toast, go } = context;
+  const { ask, state, keys, labels, overview, announce, complain, go } = context;
   const classes = overview.class_names, write = !overview.read_only;
   const ahead = new Map(); // image -> what is asked of it, so that the next is there at once
   const steps = []; // what Backspace goes back over: {i, done}
   let queue, open, here = null, revealed = null, busy = false, asked = 0, ours = 0, timer;
   const bar = h("div.bar.review-bar"), body = h("div");
-  fill(root, h("h1.unseen", title), bar, body);
-
+  fill(root, h("h1.unseen", "Review"), bar, body);
   const snapshot = () => ["tab", "reason", "blind", "i"].map((name) => state.get(name));
   const blind = () => state.get("blind") === "yes";
   const hidden = () => blind() && here !== null && revealed !== here.item.i && !here.answer;
-  const complain = (error) => { toast(error.message, { kind: "error" }); };
   const about = (i) => {
     const forget = (error) => { ahead.delete(i); throw error; };
     if (!ahead.has(i)) ahead.set(i, ask("neighbours", { i }).catch(forget));
@@ -56,7 +52,7 @@ export async function mount(root, context) {
     const after = following(1);
     if (after === undefined) return;
     about(after).catch(() => {});
-    context.showFull(new Image(), after);
+    context.wholePicture(after);
   }
   /** The next image in a direction that is still to be answered, or any if `all`. */
   function following(step, all = false) {
@@ -140,12 +136,10 @@ export async function mount(root, context) {
   /** Look closely at this image, or at one of its neighbours; not in the blind, for the close-up tells all. */
   function closely(k = 0) {
     if (!here || hidden() || state.get("tab")) return false;
-    const near = here.neighbours.length, list = () => [here.item, ...here.neighbours];
-    return zoom(context, { classes, run: () => null, item: () => list()[k],
-      place: () => (k ? `Neighbour ${k} of ${near}` : "In doubt"),
+    const near = here.neighbours.length, item = () => [here.item, ...here.neighbours][k];
+    return zoom(context, { classes, item, place: () => (k ? `Neighbour ${k} of ${near}` : "In doubt"),
       step: (delta) => { k = Math.max(0, Math.min(near, k + delta)); },
-      label: (name) => labels.write([list()[k]], "label", name), mark: (field) => mark(list()[k], field),
-        closed: () => {} });
+      label: (name) => labels.write([item()], "label", name), mark: (field) => mark(item(), field) });
   }
   function toggleBlind() {
     state.set({ blind: blind() ? null : "yes" });
@@ -159,16 +153,14 @@ export async function mount(root, context) {
     const { images, latest, reasons, run } = queue, tab = state.get("tab");
     const view = (name, text) => button(text, () => state.set({ tab: name }, { push: true }),
       { "data-key": `tab-${name}`, "aria-pressed": String(tab === name) });
-    const chosen = (name) => (value) => state.set({ [name]: value, i: null }, { push: true });
     const reason = ([name, text]) => [name, name ? `${text(run)} (${number(reasons[name])})` : text()];
-    const which = choice(Object.entries(REASONS).map(reason), state.get("reason"), chosen("reason"),
-      { "data-key": "which", "aria-label": "Which images" });
+    const which = stateChoice(state, "reason", Object.entries(REASONS).map(reason),
+      { also: { i: null }, "data-key": "which", "aria-label": "Which images" });
     const excluded = latest.excluded ? `, ${latest.excluded} excluded` : "";
     const errors = latest.errors === 1 ? "1 was an error" : `${latest.errors} were errors`;
     const all = images.length, answered = all - open.size;
     refill(bar, [
-      h("div.bar", { role: "group", "aria-label": "Show" }, view("", "Queue"), view("agreement", "Agreement")),
-      !tab && [which,
+      group("Show", view("", "Queue"), view("agreement", "Agreement")), !tab && [which,
         h("span.progress.number", h("progress", { max: all || 1, value: answered, "aria-label": "Answered" }),
           `${number(answered)} of ${number(all)} answered`),
         latest.n > 0 && h("span.quiet.number.latest", `Of your last ${latest.n}, ${errors}${excluded}`),
@@ -183,8 +175,7 @@ export async function mount(root, context) {
   }
   function picture() {
     const { item, answer } = here, veil = hidden();
-    const img = h("img", { alt: veil ? "The image to judge" : `${item.id}, labelled ${item.label}` });
-    context.showFull(img, item);
+    const img = context.wholePicture(item, { alt: veil ? "The image to judge" : `${item.id}, labelled ${item.label}` });
     const look = { type: "button", class: "subject", "data-key": "zoom", "aria-label": "Look closely", disabled: veil };
     return h("figure", h("button", { ...look, click: () => closely() }, img),
       h("figcaption", h("span.path", veil ? `image ${number(item.i)}` : item.id),
@@ -192,8 +183,8 @@ export async function mount(root, context) {
         answer && badge(`you said ${inWords(answer)}`, "good", "accept")));
   }
   const off = { disabled: !write };
-  const choices = (pressed) => h("div.bar", { role: "group", "aria-label": "It is" },
-    classes.slice(0, 10).map((name, k) => act(`label${k + 1}`, name, (event) => label(event, k),
+  const choices = (pressed) => group("It is", classes.slice(0, 10).map((name, k) =>
+    act(`label${k + 1}`, name, (event) => label(event, k),
       { ...off, "aria-pressed": pressed && String(name === pressed) })), act("pick", "other …", pick, off));
   const marks = () => [act("exclude", "Exclude", exclude, { symbol: "exclude", ...off }),
     act("flag", here.item.flagged ? "Take flag off" : "Flag", flag, { symbol: "flag", ...off })];
@@ -202,8 +193,8 @@ export async function mount(root, context) {
   const secondThought = () => [h("h2", `You say ${inWords(here.answer)}; the label is ${here.item.label}`),
     quiet("Your answer is kept. The label stays as it is unless you change it."),
     h("div.bar", act("keep", `Leave it ${here.item.label}`, keep, { class: "primary" }),
-      act("accept", `Make it ${inWords(here.answer)}`, accept, { symbol: "accept" })), evidence(),
-        neighbourhood(false)];
+      act("accept", `Make it ${inWords(here.answer)}`, accept, { symbol: "accept" })),
+    evidence(), neighbourhood(false)];
   function doubt() {
     const { item, suggested, reason, by } = here, doubted = suggested && suggested !== item.label;
     const changed = item.changed ? ` ${item.given}, which has been changed` : "";
@@ -211,19 +202,18 @@ export async function mount(root, context) {
     return [h("h2", `Labelled ${item.label}`, doubted && `, looks like ${suggested}`), quiet(why),
       h("div.bar", act("accept", doubted ? `Accept ${suggested}` : "Accept", accept,
         { class: "primary", symbol: "accept", disabled: !write || !suggested }),
-          act("keep", `Keep ${item.label}`, keep, off), marks()),
+      act("keep", `Keep ${item.label}`, keep, off), marks()),
       choices(item.label), evidence(), neighbourhood(false)];
   }
   const evidence = () => Object.keys(here.probability).length > 0 && h("section",
     h("h3", `Probabilities, by ${here.by}`), scoreBars(here.probability, here.item.label));
   function neighbourhood(veil) {
     const near = here.neighbours.map(({ i, label: its, similarity }, k) => {
-      const thumb = h("img", { alt: "" }), same = its === here.item.label,
-        says = `Neighbour ${k + 1}${veil ? "" : `, ${its}`}`;
-      context.show(thumb, i, 160);
+      const same = its === here.item.label, says = `Neighbour ${k + 1}${veil ? "" : `, ${its}`}`;
+      const known = [h("span", { class: same ? "" : "other" }, !same && "≠ ", its),
+        h("small.number", similarity?.toFixed(2))];
       return h("li", h("button", { type: "button", class: "neighbour", disabled: veil, "aria-label": says,
-        click: () => closely(k + 1) }, thumb, !veil && [h("span", { class: same ? "" : "other" }, !same && "≠ ", its),
-          h("small.number", similarity?.toFixed(2))]));
+        click: () => closely(k + 1) }, context.picture(i, { alt: "" }), !veil && known));
     });
     return h("section", h("h3", "Nearest images"),
       near.length ? h("ul.neighbours", near) : quiet(here.why_no_neighbours, "."));
@@ -240,14 +230,11 @@ export async function mount(root, context) {
     left: move(-1), undoBack: back, blind: toggleBlind, zoom: () => closely() });
   let last = snapshot();
   context.on("state", () => {
-    const now = snapshot(), [tab, reason, veil, i] = now.map((value, k) => value !== last[k]);
+    const now = snapshot(), [tab, reason, veil] = now.map((value, k) => value !== last[k]), i = Number(now[3]);
+    const moved = now[3] !== last[3] && here && i !== here.item.i && queue.images.includes(i);
     last = now;
     if (tab || reason) show();
-    else if (veil) {
-      revealed = null;
-      draw();
-    } else if (i && here && Number(now[3]) !== here.item.i
-      && queue.images.includes(Number(now[3]))) look(Number(now[3]));
+    else if (veil) { revealed = null; draw(); } else if (moved) look(i);
   });
   context.on("changed", ({ items, more }) => {
     const fresh = new Map(items.map((item) => [item.i, item]));

@@ -1,15 +1,13 @@
 // Threshold: move it or choose it by a rule, on validation images; store it with a reason, and look at the test once.
-import { fill, h, icon, images, localTime, number } from "../core/dom.js";
+import { fill, give, h, icon, images, localTime, number } from "../core/dom.js";
 import { FIGURES } from "../core/figures.js";
-import { badge, button, choice, empty, labelled, note, quiet, scrolling, submit, table } from "../core/parts.js";
+import { badge, button, empty, form, labelled, note, panel, quiet } from "../core/parts.js";
+import { scrolling, stateChoice, submit, table } from "../core/parts.js";
 import { card, look } from "../core/strip.js";
 import { decisionCurve, explorer, percent, range } from "/shared/curves.js";
 
-export const title = "Threshold";
-
 const SHOWN = ["sensitivity", "specificity", "ppv", "npv"];
 const WAIT_MS = 150, MOST_IMAGES = 12, LONGEST_REASON = 1000;
-
 const times = (n) => (n === 1 ? "once" : n === 2 ? "twice" : `${n} times`);
 const short = (value) => Number(value.toPrecision(3)).toString();
 const ends = ({ band, value }) => (band ? band.map(short).join(" – ") : short(value));
@@ -20,39 +18,38 @@ const estimate = ({ value, ci95 }) => `${percent(value ?? NaN)} (${range(ci95)})
 function figureTable(told, label) {
   const cell = (name, { value, ci95 } = told.figures[name]) =>
     h("td", { "data-figure": name }, percent(value ?? NaN), h("small", value === null ? "no such image" : range(ci95)));
+  const [tp, fp, tn, fn] = ["tp", "fp", "tn", "fn"].map((count) => number(told[count]));
   return [scrolling(label, h("table.table.figures",
     h("thead", h("tr", SHOWN.map((name) => h("th", { scope: "col" }, FIGURES[name])))),
     h("tbody", h("tr", SHOWN.map((name) => cell(name)))))),
-  quiet(`${number(told.tp)} true and ${number(told.fp)} false positives, ${number(told.tn)} true and `,
-    `${number(told.fn)} false negatives.`)];
+  quiet(`${tp} true and ${fp} false positives, ${tn} true and ${fn} false negatives.`)];
 }
 
 /** Images with their labels and probabilities; ✓ where the call at this threshold is right. */
 function strip(context, { run, positive, n_test: tested }, items, at) {
   const address = tested ? { run } : {}; // only test predictions can be laid beside the images of the grid
   return h("ul.strip", items.map((item) => {
-    const right = (item.label === positive) === (item.p >= at),
-      says = `${item.label}, probability of ${positive} ${percent(item.p)}`;
-    const open = () => look(context, item, address,
-      h("p", "Label ", h("b", item.label), `; probability of ${positive} ${percent(item.p)}.`));
+    const right = (item.label === positive) === (item.p >= at), p = `probability of ${positive} ${percent(item.p)}`;
+    const says = `${item.label}, ${p}`;
+    const open = () => look(context, item, address, h("p", "Label ", h("b", item.label), `; ${p}.`));
     return card(context, item, { right, says, open }, h("span.number", ` ${percent(item.p)}`));
   }));
 }
 
 /** The ways to choose by a rule; `choose(arguments)` is told which. */
 function rules({ positive }, choose, said) {
-  const field = (name, value, text, unit, extra = {}) => labelled(text,
-    [h("input.field", { type: "number", name, value, step: "any", min: 0, max: name === "cost" ? null : 100,
-      required: true, ...extra }), unit]);
-  const sent = (method) => (event) => {
-    event.preventDefault();
-    const inputs = [...event.target.querySelectorAll("input")],
-      typed = inputs.filter(({ type, value }) => type === "number" && value);
+  const field = (name, value, text, unit, extra = {}) => {
+    const typed = { type: "number", step: "any", min: 0, max: name === "cost" ? null : 100, required: true };
+    return labelled(text, [h("input.field", { ...typed, name, value, ...extra }), unit]);
+  };
+  const sent = (method) => (node) => {
+    const inputs = [...node.querySelectorAll("input")];
+    const typed = inputs.filter(({ type, value }) => type === "number" && value);
     const values = typed.map(({ name, value }) => [name, Number(value) / (name === "cost" ? 1 : 100)]);
     choose({ method, ...Object.fromEntries(values), ...(inputs.some(({ checked }) => checked) && { surely: true }) });
   };
-  const line = (method, text, ...fields) => h("form.bar", { "aria-label": text, submit: sent(method) }, fields,
-    submit(text));
+  const line = (method, text, ...fields) =>
+    give(form("bar", sent(method), fields, submit(text)), { "aria-label": text });
   return h("section.panel.rules", h("h2", "Choose by a rule"),
     line("sensitivity", "Reach this sensitivity", field("sensitivity", 95, "Sensitivity of at least", "%"),
       h("label.check", h("input", { type: "checkbox" }), "by the lower end of its interval")),
@@ -65,20 +62,17 @@ function rules({ positive }, choose, said) {
 
 /** What was chosen since training, and what that means for the test set. */
 function record({ choices, n_test: tested, overlap }) {
-  const n = choices.length, rows = [...choices].reverse().map((one) =>
-    [localTime(one.at), one.by, ends(one), one.rule, one.why]);
-  return [!tested && quiet("This run has no test set: test the model on other images with ",
-      h("code", "tellapart evaluate"), "."),
-    tested > 0 && h("p.looks", `The test set of this run (${images(tested)}) has been looked at `,
-      `${times(n + 1)}: after training`,
-      n > 0 && `, and with ${n === 1 ? "one choice" : `each of ${n} choices`} of a threshold`,
-      ". Choosing again because of what the test said makes its figures optimistic."),
+  const n = choices.length;
+  const rows = [...choices].reverse().map((one) => [localTime(one.at), one.by, ends(one), one.rule, one.why]);
+  const chosen = n > 0 && `, and with ${n === 1 ? "one choice" : `each of ${n} choices`} of a threshold`;
+  const elsewhere = h("code", "tellapart evaluate");
+  return [!tested && quiet("This run has no test set: test the model on other images with ", elsewhere, "."),
+    tested > 0 && h("p.looks", `The test set of this run (${images(tested)}) has been looked at ${times(n + 1)}: `,
+      "after training", chosen, ". Choosing again because of what the test said makes its figures optimistic."),
     overlap > 0 && note(`${number(overlap)} of the ${number(tested)} test images are also among these validation `,
-      `images, `,
-      "as after a cross-validation: test figures at a threshold chosen here are optimistic."),
+      "images, as after a cross-validation: test figures at a threshold chosen here are optimistic."),
     n > 0 && h("details", h("summary", "Who chose what, when and why"),
-      table(["When", "Who", "Threshold", "Rule", "Why"], rows, { label: "Choices" })),
-  ];
+      table(["When", "Who", "Threshold", "Rule", "Why"], rows, { label: "Choices" }))];
 }
 
 /** The answer to using a threshold: the test's figures, once, and what to do about copies of the model. */
@@ -87,7 +81,7 @@ function outcome({ in_use: used, test, elsewhere, overlap }) {
   return [h("h3", icon("accept"), ` ${short(used.value)} is in use`),
     test && [h("p", h("b", `On the test set (${images(test.n)})`),
       overlap ? ", which shares images with the validation data:" : ", shown here once; the report keeps them:"),
-        figureTable(test, "Figures on the test set")],
+    figureTable(test, "Figures on the test set")],
     referred && h("p", `With the band, ${estimate(referred)} go to a person; of the rest, sensitivity is `,
       `${estimate(sensitivity)}, specificity ${estimate(specificity)}. Above, images of the band count as positive.`),
     h("p", "Model card, report, metrics and predictions of the run agree with it. Older copies do not, until you run:"),
@@ -102,9 +96,8 @@ export async function mount(root, context) {
   const indexOf = (value) => (value === null ? undefined : data.points.thresholds.indexOf(value));
   const failed = (error) => {
     if (!("status" in error)) throw error;
-    context.toast(error.message, { kind: "error" });
+    context.complain(error);
   };
-
   /** Get the counts, with the thresholds of the address among them, and draw what changed. */
   async function load() {
     const mine = ++asked, named = { run: state.get("run"), class: state.get("class") };
@@ -122,8 +115,8 @@ export async function mount(root, context) {
     if (drawn !== key()) skeleton();
     plot = explorer({ classes: [data.points], macro: null }, moved);
     fill(places.plot, plot.element);
-    fill(places.utility, decisionCurve({ title: `Net benefit, ${data.positive}`, name: data.positive,
-      points: data.utility }));
+    const { positive: name, utility: points } = data;
+    fill(places.utility, decisionCurve({ title: `Net benefit, ${name}`, name, points }));
     return show();
   }
   /** Whether a threshold is not among those that we have; then the address names it, so that it is asked for. */
@@ -132,7 +125,6 @@ export async function mount(root, context) {
     if (missing) state.set({ at, and: other });
     return missing;
   }
-
   /** Put the marker where `at` is, and ask for what stands beside the curves. */
   function show() {
     plot.place(indexOf(at), indexOf(other));
@@ -157,7 +149,6 @@ export async function mount(root, context) {
       fill(places.rule, `${ends(found)}: ${found.rule}.`);
     } catch (error) { failed(error); }
   }
-
   /** What depends on the threshold, once it rests: the address, the band, the images. */
   function details() {
     places.use.disabled = at === null || !data.storable;
@@ -166,14 +157,13 @@ export async function mount(root, context) {
       if (at === null) return;
       const mine = ++asked, named = { run: data.run, class: data.positive };
       state.set({ at, and: other });
-      const found = await ask("near", { ...named, at, and: other, from: data.in_use?.value,
-        count: MOST_IMAGES }).catch(failed);
+      const wanted = { ...named, at, and: other, from: data.in_use?.value, count: MOST_IMAGES };
+      const found = await ask("near", wanted).catch(failed);
       if (mine !== asked || !found) return;
       fill(places.band, bandPart(found.band));
       fill(places.images, imagePart(found));
     }, WAIT_MS);
   }
-
   function bandPart(band) {
     if (!band) {
       const split = () => go([data.points.thresholds[Math.max(0, indexOf(at) - 5)], at]);
@@ -189,44 +179,37 @@ export async function mount(root, context) {
     quiet("The square marks the end that rests. Who ignores that the service abstains gets the label ",
       `${positive} there.`)];
   }
-
   function imagePart({ nearest, flips }) {
-    const n = flips.gained + flips.lost, from = Math.min(at, other ?? at), to = flips.gained ? data.positive
-      : data.others;
+    const n = flips.gained + flips.lost, from = Math.min(at, other ?? at);
+    const to = flips.gained ? data.positive : data.others;
     const used = data.in_use && short(data.in_use.value);
     const becomes = `${images(n)} ${n === 1 ? "becomes" : "become"} ${to}`;
-    const changes = () => (n
-      ? [`Against the threshold in use, ${used}, ${becomes}: `, number(flips.right), " of them rightly, ",
-        number(n - flips.right), " wrongly."]
-      : `No image is called otherwise than at the threshold in use, ${used}.`);
-    return [used && [h("h2", "What changes"), h("p", changes())], n > 0 && strip(context, data, flips.items, from),
+    const [right, wrong] = [flips.right, n - flips.right].map((count) => number(count));
+    const changes = n ? `Against the threshold in use, ${used}, ${becomes}: ${right} of them rightly, ${wrong} wrongly.`
+      : `No image is called otherwise than at the threshold in use, ${used}.`;
+    return [used && [h("h2", "What changes"), h("p", changes)], n > 0 && strip(context, data, flips.items, from),
       h("h2", "Nearest to the threshold"), strip(context, data, nearest, from)];
   }
-
   /** The bar at the top: which run, which class. */
   function top() {
     const select = (says, name, names, chosen) =>
-      labelled(says, choice(names, chosen, (one) => state.set({ [name]: one, at: null, and: null }, { push: true })));
+      labelled(says, stateChoice(state, name, names, { chosen, also: { at: null, and: null } }));
     return h("div.bar", data.runs.length > 0 && select("Run", "run", data.runs, data.run),
       data.class_names?.length > 2 && select("Class against the rest", "class", data.class_names, data.positive));
   }
-
   function skeleton() {
     drawn = key();
     const { positive, others, n, unit, class_names: names, points: { positives, negatives } } = data;
     const why = h("textarea.field", { rows: 2, required: true, maxlength: LONGEST_REASON });
-    const told = h("div.told", { role: "status" }), past = h("div", record(data)),
-      use = submit("Use this threshold", "primary");
-    places = { plot: h("div"), utility: h("div"), band: h("div"), images: h("section"),
-      rule: h("p.said", { role: "status" }), use };
-    const send = async (event) => {
-      event.preventDefault();
+    const told = h("div.told", { role: "status" }), past = h("div", record(data));
+    const use = submit("Use this threshold", "primary"), ruled = h("p.said", { role: "status" });
+    places = { plot: h("div"), utility: h("div"), band: h("div"), images: h("section"), rule: ruled, use };
+    const send = async () => {
       if (use.disabled) return;
       use.disabled = true;
       fill(told, quiet("Writing it, and asking the test set; with many images this takes a minute …"));
-      const how = rule ?? { method: "hand", at, and: other };
-      const answer = await ask("use_threshold", { run: data.run, ...how, why: why.value,
-        seen: data.in_use.value }).catch(failed);
+      const how = rule ?? { method: "hand", at, and: other }, seen = data.in_use.value;
+      const answer = await ask("use_threshold", { run: data.run, ...how, why: why.value, seen }).catch(failed);
       use.disabled = false;
       if (!answer) return void fill(told);
       why.value = "";
@@ -245,23 +228,22 @@ export async function mount(root, context) {
       "The test set is not in any figure here. Intervals are 95 %",
       unit === "groups" && ", images of one group counted together", "."),
     places.plot, h("p.quiet.hint",
-      "Click or drag on a curve, or move the slider with the arrow keys. Give the prevalence where the model ",
-      "is to be used, and PPV and NPV are those to expect there, with a range from the ends of the intervals of ",
-      "sensitivity and specificity."),
-    h("div.split", h("div", rules(data, choose, places.rule),
-      h("section.panel", h("h2", "Leave a band to a person"), places.band),
-      h("section.panel", h("h2", "Is it of use? The decision curve"), places.utility,
-        quiet(`Net benefit of the model (full line) against calling all images ${positive} (dashed) or none `,
-          "(dotted), for those who would act from a probability on."))),
-    h("div", h("section.panel", h("h2", "Use it"), cannot ? quiet(cannot)
-      : h("form", { submit: send }, h("label", "Why this threshold? The reason goes into the model’s card.", why),
+      "Click or drag on a curve, or move the slider with the arrow keys. Give the prevalence where the model is to be ",
+      "used, and PPV and NPV are those to expect there, with a range from the ends of the intervals of sensitivity ",
+      "and specificity."),
+    h("div.split",
+      h("div", rules(data, choose, places.rule), panel("Leave a band to a person", places.band),
+        panel("Is it of use? The decision curve", places.utility,
+          quiet(`Net benefit of the model (full line) against calling all images ${positive} (dashed) or none `,
+            "(dotted), for those who would act from a probability on."))),
+      h("div", panel("Use it", cannot ? quiet(cannot) : form("reason", send,
+        h("label", "Why this threshold? The reason goes into the model’s card.", why),
         h("div.bar", use, h("span.quiet", "Then shows the test figures at it, once."))), told, past))), places.images);
   }
-
   context.on("state", () => {
     if (drawn !== key()) return load().catch(failed);
-    if (data.missing || ((numeral(state.get("at")) ?? at) === at
-      && numeral(state.get("and")) === other)) return undefined;
+    const [first, second] = ["at", "and"].map((name) => numeral(state.get(name)));
+    if (data.missing || ((first ?? at) === at && second === other)) return undefined;
     rule = null;
     return load().catch(failed);
   });

@@ -1,30 +1,22 @@
 // Runs, past and under way: how they go, what they came to, and one more with the labels as they are now.
 import { confirmDialog, fill, h, icon, localTime, number, plural, refill } from "../core/dom.js";
 import { changeOf, FIGURES, LESS_IS_BETTER, valueOf } from "../core/figures.js";
-import { badge, bars, button, choice, link, note, problem, quiet, submit, table, tick } from "../core/parts.js";
+import { badge, bars, button, choice, form, link, note, problem, quiet, submit, table, tick } from "../core/parts.js";
 import { lineChart, percent, range } from "/shared/curves.js";
-
-export const title = "Training";
 
 const STYLES = ["s1", "s2", "s3", "s4"];
 const BADGES = {
   running: ["good", "play"], done: ["", "accept"], failed: ["warn", "warning"], damaged: ["warn", "warning"],
   stopped: ["warn", "stop"], unfinished: ["warn", "stop"],
 };
-const BACKBONES = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "resnet18", "resnet50",
-  "mobilenet_v3_large", "convnext_tiny"];
-const MODES = [["auto", "auto: by the machine"], ["features", "features: minutes"],
-  ["finetune", "finetune: all layers"]];
-const DEFAULTS = { mode: "auto", backbone: "efficientnet_lite1", epochs: 20, seed: 0, augment: "standard" };
 const EPOCH = {
   train_loss: "training loss", val_loss: "validation loss", train_accuracy: "training accuracy",
   val_accuracy: "validation accuracy", images_per_second: "images/s",
 };
 const MOST_STAGES = 8, BUSY_MS = 1000, IDLE_MS = 4000;
-
 const stateOf = (state) => badge(state, ...(BADGES[state] ?? []));
-const duration = (s) => (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min`
-  : `${(s / 3600).toFixed(1)} h`);
+const duration = (s) =>
+  (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
 const share = (figure) => figure?.value != null && [percent(figure.value), h("small", ` ${range(figure.ci95)}`)];
 const changes = ({ relabelled, excluded }) => plural(relabelled + excluded, "label change");
 
@@ -36,11 +28,10 @@ function stagesOf({ stages, rate, left_s: left, state, epochs = 0, rows = [] }) 
   if (rows.length) shown.splice(-1, 0, { description: "epochs", done: rows.length, total: epochs, unit: "epoch" });
   const bar = ({ description, done, total, unit }) =>
     ({ name: description, share: done / total, says: `${number(done)} of ${plural(total, unit)}` });
-  const pace = [rate && `${number(rate, 1)} ${now.unit}s/s`,
-    left != null && `about ${duration(left)} left`].filter(Boolean).join(", ");
-  return [h("p.now", now ? `Now: ${now.description}${pace ? ` · ${pace}` : ""}`
-    : "Now: starting (loading the libraries takes a few seconds)"),
-    shown.length > 0 && bars(shown.map(bar), "stages")];
+  const pace = [rate && `${number(rate, 1)} ${now.unit}s/s`, left != null && `about ${duration(left)} left`];
+  const doing = now ? [now.description, pace.filter(Boolean).join(", ")].filter(Boolean).join(" · ")
+    : "starting (loading the libraries takes a few seconds)";
+  return [h("p.now", `Now: ${doing}`), shown.length > 0 && bars(shown.map(bar), "stages")];
 }
 
 /** Loss and accuracy by epoch: of one run on training and validation images, of several on validation images. */
@@ -50,15 +41,15 @@ function curves(histories) {
   const [{ rows }] = drawn, alone = drawn.length === 1, domain = [0, Math.max(5, ...drawn.map(({ epochs }) => epochs))];
   const line = (name, style, rows, key) => ({ name, style, points: rows.map((row) => [row.epoch, row[key]]) });
   const chart = (what, most) => {
-    const series = alone ? [line("training images", "s2", rows, `train_${what}`),
-      line("validation images", "s1", rows, `val_${what}`)]
-      : drawn.map((run, k) => line(run.name, STYLES[k], run.rows, `val_${what}`));
+    const both = () => [line("training images", "s2", rows, `train_${what}`),
+      line("validation images", "s1", rows, `val_${what}`)];
+    const series = alone ? both() : drawn.map((run, k) => line(run.name, STYLES[k], run.rows, `val_${what}`));
     const values = series.flatMap(({ points }) => points.map(([, y]) => y));
-    const marks = drawn.map((run) => run.rows.find(({ epoch }) => epoch === run.best_epoch)).filter(Boolean)
-      .map((row) => ({ x: row.epoch, y: row[`val_${what}`], label: `kept: epoch ${row.epoch}` }));
-    const y = { label: what, domain: [most ? Math.max(0, Math.min(...values) - 0.05) : 0,
-      most ?? Math.max(...values) * 1.05] };
-    return lineChart({ title: `${what} by epoch`, x: { label: "epoch", domain }, y, series, marks });
+    const kept = drawn.map((run) => run.rows.find(({ epoch }) => epoch === run.best_epoch)).filter(Boolean);
+    const marks = kept.map((row) => ({ x: row.epoch, y: row[`val_${what}`], label: `kept: epoch ${row.epoch}` }));
+    const ends = most ? [Math.max(0, Math.min(...values) - 0.05), most] : [0, Math.max(...values) * 1.05];
+    const [x, y] = [{ label: "epoch", domain }, { label: what, domain: ends }];
+    return lineChart({ title: `${what} by epoch`, x, y, series, marks });
   };
   const cells = (row) => [row.epoch, ...Object.keys(EPOCH).map((key) => number(row[key]))];
   return h("div.curves", h("div.pair", chart("loss"), chart("accuracy", 1)),
@@ -69,16 +60,15 @@ function curves(histories) {
 
 /** Two runs on the test images that both have. */
 function differenceTable({ before, after, n, n_before: nBefore, n_after: nAfter, relabelled, figures }) {
-  const row = ({ name, before: was, after: is, difference, ci95 }) => [
-    [FIGURES[name], LESS_IS_BETTER.includes(name) && h("small", "less is better")], valueOf(name, was),
-      valueOf(name, is),
-    changeOf(name, difference), [ci95 ? ci95.map((end) => changeOf(name, end).replace(" points", "")).join(" to ")
-      : "not estimable",
-      ci95?.[0] <= 0 && ci95[1] >= 0 && h("small", "may be chance")]];
+  const row = ({ name, before: was, after: is, difference, ci95 }) => {
+    const ends = ci95?.map((end) => changeOf(name, end).replace(" points", "")).join(" to ") ?? "not estimable";
+    return [[FIGURES[name], LESS_IS_BETTER.includes(name) && h("small", "less is better")], valueOf(name, was),
+      valueOf(name, is), changeOf(name, difference),
+      [ends, ci95?.[0] <= 0 && ci95[1] >= 0 && h("small", "may be chance")]];
+  };
+  const some = n < nBefore || n < nAfter ? ` (of ${number(nBefore)} and ${number(nAfter)})` : "";
   return h("section.panel.difference", h("h2", `${before} → ${after}`),
-    h("p", `Both on the same ${plural(n, "test image")}`, (n < nBefore || n < nAfter)
-      && ` (of ${number(nBefore)} and ${number(nAfter)})`,
-      `, with the labels that ${after} was tested with`,
+    h("p", `Both on the same ${plural(n, "test image")}${some}, with the labels that ${after} was tested with`,
       relabelled ? `: ${number(relabelled)} of them with another label than when ${before} was tested.` : "."),
     table(["Figure", before, after, "Difference", "95 % interval"], figures.map(row),
       { label: "Difference", numbers: 1 }));
@@ -94,9 +84,9 @@ const factsOf = ({ n, n_test: tested, seconds, seed, corrections, accuracy }) =>
 function runPanel(context, name, refresh) {
   const { ask, go, overview } = context, write = !overview.read_only;
   const act = (operation, values) => async () => { await ask(operation, values); refresh(); };
-  const stop = act("train_stop", { run: name }), words = { yes: "Stop now", no: "Let it run" };
-  const sure = () => confirmDialog(
-    `Stop ${name} now? Nothing of the epoch under way is kept; it can go on later.`, words);
+  const stop = act("train_stop", { run: name });
+  const sure = () => confirmDialog(`Stop ${name} now? Nothing of the epoch under way is kept; it can go on later.`,
+    { yes: "Stop now", no: "Let it run" });
   const sign = (symbol, says, click, looks = "") => button([icon(symbol), says], click, { class: looks });
   const buttons = {
     keep: sign("accept", "Stop after this epoch and keep the best", act("train_stop", { run: name, keep: true })),
@@ -106,20 +96,18 @@ function runPanel(context, name, refresh) {
     tryIt: sign("right", "Try it", () => go("try", { run: name })),
   };
   const head = h("h2"), body = h("div"), log = h("pre.log", { tabindex: 0 });
-  const printed = h("details", h("summary", "What it printed"), log);
-  const node = h("section.panel.run", { "aria-label": name }, head, h("div.bar", Object.values(buttons)), body,
-    printed);
+  const printed = h("details", h("summary", "What it printed"), log), bar = h("div.bar", Object.values(buttons));
+  const node = h("section.panel.run", { "aria-label": name }, head, bar, body, printed);
   const update = (history, row, only) => {
-    const { state, epochs, stopping, command, error, log: lines } = history, running = state === "running",
-      done = state === "done";
+    const { state, epochs, stopping, command, error, log: lines } = history;
+    const running = state === "running", done = state === "done";
     fill(head, name, " ", stateOf(state));
     const shown = { keep: write && running && epochs > 0 && !stopping, cancel: write && running, results: done,
-      tryIt: done,
-      resume: write && command && ["stopped", "failed"].includes(state) };
+      tryIt: done, resume: write && command && ["stopped", "failed"].includes(state) };
     for (const [key, one] of Object.entries(buttons)) one.hidden = !shown[key];
-    fill(body, error && problem(error), stopping && running && h("p.note",
-      "It ends after this epoch; the best one is then tested and kept."),
-      row && factsOf(row), stagesOf(history), only && curves([history]));
+    const ending = "It ends after this epoch; the best one is then tested and kept.";
+    fill(body, error && problem(error), stopping && running && h("p.note", ending), row && factsOf(row),
+      stagesOf(history), only && curves([history]));
     printed.hidden = !lines.length;
     log.textContent = [command && `$ ${command}`, ...lines].filter(Boolean).join("\n");
   };
@@ -128,39 +116,39 @@ function runPanel(context, name, refresh) {
 
 /** The form that starts a training with the labels now in force. */
 function startForm(context, started) {
+  const { modes, policies, backbones, defaults } = context.overview.training;
   const heading = h("h2"), said = h("p.note", { hidden: true }), go = submit([icon("play"), "Train"], "primary");
   const whole = (low) => h("input.field", { type: "number", min: low, step: 1 });
   const fields = {
     like: choice([], "", () => take()), name: h("input.field", { required: true, maxlength: 60 }),
-      mode: choice(MODES, "", () => showEpochs()),
+    mode: choice(Object.entries(modes), "", () => showEpochs()),
     backbone: h("input.field", { list: "backbones", required: true }), epochs: whole(1),
-    augment: choice(["none", "light", "standard", "strong"], "", () => {}), seed: whole(0),
+    augment: choice(Object.keys(policies), "", () => {}), seed: whole(0),
   };
   const words = { like: "Settings of", name: "Name", mode: "Mode", backbone: "Network", epochs: "Epochs",
     augment: "Augmentation", seed: "Seed" };
   let runs = [], suggested = "", same = true;
   const sameTest = tick("keep its test images, so that before and after compare", same, (on) => { same = on; });
-  const send = async (event) => {
-    event.preventDefault();
+  const send = async () => {
     go.disabled = true;
-    const { like, epochs, seed, ...others } =
-      Object.fromEntries(Object.entries(fields).map(([key, { value }]) => [key, value]));
+    const values = Object.entries(fields).map(([key, { value }]) => [key, value]);
+    const { like, epochs, seed, ...others } = Object.fromEntries(values);
     const numbers = { epochs: others.mode === "features" ? null : Number(epochs), seed: Number(seed) };
     const wanted = { ...others, ...numbers, like: like || null, same_test: same };
     const job = await context.ask("train_start", wanted).finally(() => { go.disabled = false; });
     fields.name.value = suggested; // the next one's comes with the list
     started(job, like && same ? like : null);
   };
-  const node = h("form.panel.start", { submit: send }, heading, said,
-    h("div.fields", Object.entries(fields).map(([name, control]) => h("label", h("span", words[name]), control))),
-      sameTest,
-    h("datalist", { id: "backbones" }, BACKBONES.map((value) => h("option", { value }))), h("div.bar.end", go));
-  const showEpochs = () => { for (const name of ["epochs", "augment"]) fields[name].closest("label").hidden =
-    fields.mode.value === "features"; };
+  const field = ([name, control]) => h("label", h("span", words[name]), control);
+  const node = form("panel.start", send, heading, said, h("div.fields", Object.entries(fields).map(field)), sameTest,
+    h("datalist", { id: "backbones" }, backbones.map((value) => h("option", { value }))), h("div.bar.end", go));
+  const showEpochs = () => {
+    for (const one of [fields.epochs, fields.augment]) one.closest("label").hidden = fields.mode.value === "features";
+  };
   /** Take over the settings of the run that is named. */
   const take = () => {
     const run = runs.find(({ name }) => name === fields.like.value);
-    for (const [name, usual] of Object.entries(DEFAULTS)) fields[name].value = run?.[name] ?? usual;
+    for (const [name, usual] of Object.entries(defaults)) fields[name].value = run?.[name] ?? usual;
     sameTest.hidden = !run;
     showEpochs();
   };
@@ -168,10 +156,10 @@ function startForm(context, started) {
     heading.textContent = relabelled + excluded ? `Train with my ${changes({ relabelled, excluded })}` : "Train";
     heading.title = `${plural(relabelled, "image")} relabelled, ${number(excluded)} excluded`;
     const finished = all.filter(({ state, backbone }) => state === "done" && backbone);
-    if (finished.map(({ name }) => name).join() !== runs.map(({ name }) => name).join()
-      || !fields.like.options.length) {
-      const chosen = fields.like.value || finished[0]?.name || "",
-        option = (value, text = value) => h("option", { value }, text);
+    const namesOf = (some) => some.map(({ name }) => name).join();
+    if (namesOf(finished) !== namesOf(runs) || !fields.like.options.length) {
+      const chosen = fields.like.value || finished[0]?.name || "";
+      const option = (value, text = value) => h("option", { value }, text);
       fill(fields.like, finished.map(({ name }) => option(name)), option("", "the defaults"));
       [runs, fields.like.value] = [finished, chosen];
       take();
@@ -189,9 +177,8 @@ function startForm(context, started) {
 function checkPanel({ ask, go, overview }, refresh) {
   const text = h("p"), body = h("div"), write = !overview.read_only;
   const act = (operation) => async () => { update(await ask(operation)); refresh(); };
-  const check = button([icon("search"), "Check now"], act("check_start")),
-    stop = button([icon("stop"), "Stop"], act("check_stop"));
-  const see = button("Review them", () => go("review"));
+  const check = button([icon("search"), "Check now"], act("check_start"));
+  const stop = button([icon("stop"), "Stop"], act("check_stop")), see = button("Review them", () => go("review"));
   const node = h("section.panel.check", h("h2", "Check the data"), text, body, h("div.bar.end", stop, see, check));
   function update(found) {
     const { state, checked_at: at, n_findings: n, changed, error, counts } = found, running = state === "running";
@@ -216,43 +203,39 @@ export async function mount(root, context) {
     return found.length ? found : names.slice(0, 1);
   };
   const choose = (names) => state.set({ runs: names }, { push: true });
-  const form = startForm(context, async (job, before) => {
+  const start = startForm(context, async (job, before) => {
     announce(`${job.name} has started`);
     await refresh(); // or the new run would not be known yet, and another be shown
     choose([before, job.name].filter(Boolean));
   });
   const check = checkPanel(context, () => refresh());
-  fill(root, h("h1", "Training"), h("div.training", h("div", h("section.panel", list), form.node, check.node),
+  fill(root, h("h1", "Training"), h("div.training", h("div", h("section.panel", list), start.node, check.node),
     h("div", detail, extra)));
-
   function drawList() {
     const { runs } = listing, selected = chosen();
-    const compare = ({ name }) => h("input", { type: "checkbox", checked: selected.includes(name),
-      "aria-label": `compare ${name}`, "data-key": `compare ${name}`, change: ({ target }) => {
-        const others = chosen().filter((other) => other !== name),
-          on = target.checked || !others.length; // one is always shown
-        target.checked = on;
-        choose(on ? [...others, name] : others);
-      } });
-    const cells = (run) => [h("label.check", compare(run)),
+    if (!runs.length) return refill(list, quiet("No run yet. The form below starts the first one."));
+    const compare = (name) => ({ target }) => {
+      const others = chosen().filter((other) => other !== name);
+      target.checked ||= !others.length; // one is always shown
+      choose(target.checked ? [...others, name] : others);
+    };
+    const box = ({ name }) => h("input", { type: "checkbox", checked: selected.includes(name), change: compare(name),
+      "aria-label": `compare ${name}`, "data-key": `compare ${name}` });
+    const cells = (run) => [h("label.check", box(run)),
       [link(run.name, () => choose([run.name]), { "data-key": run.name }), h("small", localTime(run.when))],
       [stateOf(run.state), run.corrections && h("small", changes(run.corrections))],
-        [run.mode, h("small", run.backbone)],
-      share(run.accuracy), share(run.balanced_accuracy)];
+      [run.mode, h("small", run.backbone)], share(run.accuracy), share(run.balanced_accuracy)];
     const row = (k) => ({ "aria-selected": selected.includes(runs[k].name) && "true" });
-    refill(list, runs.length ? table([h("span.unseen", "Compare"), "Run", "State", "Mode", "Accuracy", "Balanced"],
-      runs.map(cells),
-      { label: "Runs", looks: "runs", caption: plural(runs.length, "run"), title: 1, numbers: 4, row })
-      : quiet("No run yet. The form below starts the first one."));
+    const heads = [h("span.unseen", "Compare"), "Run", "State", "Mode", "Accuracy", "Balanced"];
+    return refill(list, table(heads, runs.map(cells),
+      { label: "Runs", looks: "runs", caption: plural(runs.length, "run"), title: 1, numbers: 4, row }));
   }
-
   async function follow(name) {
     const before = histories.get(name), rows = before?.rows ?? [];
     const next = await ask("run_history", { run: name, after: rows.at(-1)?.epoch ?? 0 });
     if (before?.state === "running" && next.state !== "running") announce(`${name}: ${next.state}`);
     histories.set(name, { ...next, rows: [...rows, ...next.rows] });
   }
-
   async function drawDetail() {
     const names = chosen(), going = (name) => (histories.get(name)?.state ?? "running") === "running";
     await Promise.all(names.filter(going).map(follow));
@@ -262,12 +245,11 @@ export async function mount(root, context) {
       if (!panels.has(name)) panels.set(name, runPanel(context, name, () => { histories.delete(name); refresh(); }));
       panels.get(name).update(histories.get(name), listing.runs.find((run) => run.name === name), names.length === 1);
     }
-    const nodes = names.map((name) => panels.get(name).node);
-    if (nodes.length !== detail.children.length || nodes.some((node, k) => detail.children[k] !== node)) fill(
-      detail, nodes);
+    const nodes = names.map((name) => panels.get(name).node), { children } = detail;
+    if (nodes.length !== children.length || nodes.some((node, k) => children[k] !== node)) fill(detail, nodes);
     const done = names.filter((name) => histories.get(name).state === "done"), now = `${names}/${done}`;
-    if (names.length < 2) fill(extra,
-      listing.runs.length > 1 && quiet("Tick two runs to compare them: the older one is “before”."));
+    const hint = listing.runs.length > 1 && quiet("Tick two runs to compare them: the older one is “before”.");
+    if (names.length < 2) fill(extra, hint);
     else if (now !== compared || done.length < names.length) {
       const [after, before] = listing.runs.map(({ name }) => name).filter((name) => names.includes(name));
       const told = names.length === 2 && done.length === 2
@@ -276,7 +258,6 @@ export async function mount(root, context) {
     }
     compared = now;
   }
-
   async function refresh() {
     clearTimeout(timer);
     const next = await ask("runs");
@@ -285,7 +266,7 @@ export async function mount(root, context) {
     listing = next;
     if (changed) {
       drawList();
-      form.update(listing);
+      start.update(listing);
     }
     const found = await ask("check_state");
     check.update(found);

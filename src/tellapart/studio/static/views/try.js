@@ -1,13 +1,9 @@
 // Try images that belong to no data: dropped, pasted, chosen or photographed. Nothing is kept unless one says so.
-import { dialog, fill, h, icon, number } from "../core/dom.js";
+import { confirmDialog, fill, h, icon, number } from "../core/dom.js";
 import { badge, button, choice, empty, problem, quiet, scoreBars } from "../core/parts.js";
 import { percent } from "/shared/curves.js";
 
-export const title = "Try";
-
-const MOST_BYTES = 18_000_000;
-const MOST_CLASSES = 8, MOST_BUTTONS = 4;
-
+const MOST_BYTES = 18_000_000, MOST_CLASSES = 8, MOST_BUTTONS = 4;
 const base64 = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.addEventListener("load", () => resolve(reader.result.slice(reader.result.indexOf(",") + 1)));
@@ -20,11 +16,9 @@ async function photograph() {
   const wanted = { facingMode: "environment", width: { ideal: 1920 } };
   const stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
   const video = h("video", { autoplay: true, playsinline: true, class: "camera" });
-  video.muted = true;
-  video.srcObject = stream;
-  const answers = [{ value: false, text: "Cancel" }, { value: true, text: "Take the picture", primary: true }];
+  Object.assign(video, { muted: true, srcObject: stream });
   try {
-    if (!(await dialog("Photograph", video, answers))) return null;
+    if (!(await confirmDialog(video, { title: "Photograph", yes: "Take the picture" }))) return null;
     const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
@@ -46,7 +40,6 @@ export async function mount(root, context) {
     return void fill(root, empty("Nothing to try yet", message, train));
   }
   const run = () => state.get("run", about.model);
-
   /** The line by which people say that an answer is wrong. */
   function correction(file, { label: said }) {
     const where = h("p.note", { role: "status", hidden: true });
@@ -64,7 +57,6 @@ export async function mount(root, context) {
       : [picker, button("Keep", () => keep(picker.value))];
     return h("div.correct", h("div.bar", h("span.quiet", "This is wrong, it is"), choices), where);
   }
-
   async function answer({ file, node }) {
     node.setAttribute("aria-busy", "true");
     const name = h("h2", file.name);
@@ -96,29 +88,24 @@ export async function mount(root, context) {
       await answer(tried[0]); // one after another: a request holds one large image
     }
   }
-
   const chosen = ({ target }) => { const files = [...target.files]; target.value = ""; take(files); };
   const input = h("input", { type: "file", multiple: true, accept: "image/*,.tif,.tiff", class: "unseen", id: "tried",
     tabindex: "-1", "aria-label": "Images to try", change: chosen });
   const none = ({ message }) => toast(`No picture: ${message}`, { kind: "error" });
-  const camera = navigator.mediaDevices?.getUserMedia && button([icon("camera"), "Photograph"],
-    () => photograph().then((file) => file && take([file]), none));
+  const shoot = () => photograph().then((file) => file && take([file]), none);
+  const camera = navigator.mediaDevices?.getUserMedia && button([icon("camera"), "Photograph"], shoot);
   const forget = () => { tried.length = 0; fill(answers); announce("all gone"); };
   const zone = h("div.drop", icon("upload"), h("p", "Drop images here, or paste them."),
     h("div.bar", button("Choose files", () => input.click(), { class: "primary" }), camera,
       button([icon("close"), "Clear"], forget)), input,
-    quiet("They are answered as the service would answer, on this machine, and not kept unless you say that an ",
-      "answer is wrong."));
-  const model = choice(about.models, about.model, (name) => {
-    state.set({ run: name });
-    tried.forEach(answer);
-  });
+    quiet("They are answered as the service would answer, on this machine, and not kept unless you say that an answer ",
+      "is wrong."));
+  const model = choice(about.models, about.model, (name) => { state.set({ run: name }); tried.forEach(answer); });
   const over = (event) => { event.preventDefault(); zone.classList.toggle("over", event.type === "dragover"); };
   const drop = (event) => { over(event); take(event.dataTransfer.files); };
   const paste = ({ clipboardData }) => { if (clipboardData?.files.length) take(clipboardData.files); };
-  const listeners = { dragover: over, dragleave: over, drop, paste };
-  for (const [event, listener] of Object.entries(listeners)) document.addEventListener(event, listener);
+  const listeners = Object.entries({ dragover: over, dragleave: over, drop, paste });
+  for (const [event, listener] of listeners) document.addEventListener(event, listener);
   fill(root, h("h1", "Try"), h("div.bar", h("label.bar", h("span.quiet", "Model"), model)), zone, answers);
-  return () => { for (const [event, listener] of Object.entries(listeners)) document.removeEventListener(event,
-    listener); };
+  return () => { for (const [event, listener] of listeners) document.removeEventListener(event, listener); };
 }

@@ -7,27 +7,24 @@ import { percent } from "/shared/curves.js";
 const LEAST = 0.05, MOST = 32, STEP = 1.25, PAN_PX = 60, MOST_EVENTS = 30;
 const FIELDS = { label: "Label", excluded: "Excluded", flagged: "Flag", review: "Review" };
 
-/**
- * Open the close-up in a dialog.
+/** Open the close-up in a dialog.
  * @param {object} context of the view
  * @param {object} list {item(), place(), step(delta), classes, run(), label(name), mark(field), closed(), decide}:
  *   where the image comes from, and what is done to it; `decide` has further actions of keys
- * @returns {{look: function, close: function}} `look` after the cursor has moved
- */
-export function zoom(context, { classes, run, item, place, step, label, mark, closed, decide = {} }) {
+ * @returns {{look: function, close: function}} `look` after the cursor has moved */
+export function zoom(context, list) {
+  const { classes, run = () => null, item, place, step, label, mark, closed = () => {}, decide = {} } = list;
   const { ask, showFull, keys, labels, on, overview } = context;
   let shown = null, asked = 0, scale = 1, x = 0, y = 0, turn = 0, fits = true, drag = null;
   const loaded = () => { note.hidden = true; fit(); };
   const img = h("img", { alt: "", draggable: "false", load: loaded, error: () => say("This file cannot be shown.") });
-  const note = h("p.note", { hidden: true });
-  const stage = h("div.stage", { tabindex: "0", role: "group",
-    "aria-label": "Picture; + and - make it larger and smaller, arrows move it" }, img, note);
-  const facts = h("div.known");
-  const where = h("span.number"), zoomed = h("output.number");
+  const note = h("p.note", { hidden: true }), how = "Picture; + and - make it larger and smaller, arrows move it";
+  const stage = h("div.stage", { tabindex: "0", role: "group", "aria-label": how }, img, note);
+  const facts = h("div.known"), where = h("span.number"), zoomed = h("output.number");
   const range = { type: "range", min: "40", max: "250", value: "100", input: light };
   const lights = ["Brightness", "Contrast"].map((name) =>
     h("label.light", name, h("input", { ...range, "data-light": name.toLowerCase() })));
-  const box = h("dialog.zoom", { "aria-label": "Close-up", close: leave },
+  const box = h("dialog.zoom", { "aria-label": "Close-up" },
     h("div.bar", button(icon("left"), () => go(-1), { "aria-label": "Previous image" }),
       button(icon("right"), () => go(1), { "aria-label": "Next image" }), where,
       button("Fit", fit), button("1:1", () => magnify(1 / devicePixelRatio)),
@@ -49,8 +46,8 @@ export function zoom(context, { classes, run, item, place, step, label, mark, cl
   }
   function fit() {
     const sides = [img.naturalWidth, img.naturalHeight], [width, height] = turn % 180 ? sides.reverse() : sides;
-    [scale, x, y, fits] = [Math.min(stage.clientWidth / (width || 1), stage.clientHeight / (height || 1), 8), 0,
-      0, true];
+    scale = Math.min(stage.clientWidth / (width || 1), stage.clientHeight / (height || 1), 8);
+    [x, y, fits] = [0, 0, true];
     draw();
   }
   function magnify(to, dx = 0, dy = 0) {
@@ -112,13 +109,13 @@ export function zoom(context, { classes, run, item, place, step, label, mark, cl
       say("");
       showFull(img, now);
     }
-    const mine = ++asked, all = await ask("item", { i: now.i, ...(run() ? { run: run() } : {}) });
+    const mine = ++asked, all = await ask("item", { i: now.i, ...(run() && { run: run() }) });
     if (mine === asked) tell(all);
   }
   function tell(all) {
     const { file, probabilities_by: by } = all;
     const row = ([name, value]) => value && [h("dt", name), h("dd", value)];
-    const part = (name, holds, content) => Boolean(holds) && h("section", h("h3", name), content);
+    const part = (name, content) => content && h("section", h("h3", name), content);
     if (file.problem) { note.textContent = ""; say(`This file cannot be shown: ${file.problem}.`); }
     const { width, height, bytes, format } = file;
     const size = width && `${number(width)} × ${number(height)} px, ${number(Math.ceil(bytes / 1000))} kB, ${format}`;
@@ -135,36 +132,34 @@ export function zoom(context, { classes, run, item, place, step, label, mark, cl
       h("p.marks", all.excluded && badge("excluded", "warn", "exclude"), all.flagged && badge("flagged", "", "flag"),
         all.suggested && badge(`suspected: ${all.suggested}`, "warn", "warning")),
       !overview.read_only && decisions(),
-      part(`Probabilities, by ${by === "check" ? "the check" : by}`, all.probabilities,
+      part(`Probabilities, by ${by === "check" ? "the check" : by}`,
         all.probabilities && scoreBars(all.probabilities, all.label)),
-      part("Findings", all.findings.length,
-        h("ul", all.findings.map(({ kind, message }) => h("li", h("b", kind), ` ${message}`)))),
-      part("Image", true, h("dl", [...about, ...Object.entries(all.metadata)].map(row))),
-      part("History", all.history.length, h("ol.events", all.history.slice(0, MOST_EVENTS).map(event))));
+      part("Findings", all.findings.length > 0
+        && h("ul", all.findings.map(({ kind, message }) => h("li", h("b", kind), ` ${message}`)))),
+      part("Image", h("dl", [...about, ...Object.entries(all.metadata)].map(row))),
+      part("History", all.history.length > 0 && h("ol.events", all.history.slice(0, MOST_EVENTS).map(event))));
   }
   async function pick() {
     const name = await pickClass(classes);
     if (name !== null) label(name);
   }
-
   const unbind = keys.bind(box, { ...decide, pick, label: (_, k) => (classes[k] ? label(classes[k]) : false),
     exclude: () => mark("excluded"), flag: () => mark("flagged"),
     left: pan(PAN_PX, 0), right: pan(-PAN_PX, 0), up: pan(0, PAN_PX), down: pan(0, -PAN_PX),
-    next: () => go(1), previous: () => go(-1), larger: () => magnify(scale * STEP),
-      smaller: () => magnify(scale / STEP),
-    rotate, zoom: () => (fits ? magnify(1 / devicePixelRatio) : fit()), close: () => box.close(),
-    undo: () => labels.undo(), redo: () => labels.redo(), redoAlso: () => labels.redo(), help: () => keys.help() });
-  const changed = ({ items }) => items.some((one) => one.i === shown && !one.saving) && look({ again: true });
-  const off = on("changed", changed);
+    larger: () => magnify(scale * STEP), smaller: () => magnify(scale / STEP), rotate, next: () => go(1),
+    previous: () => go(-1), zoom: () => (fits ? magnify(1 / devicePixelRatio) : fit()), close: () => box.close(),
+    ...labels.keys, help: () => keys.help() });
+  const off = on("changed", ({ items }) => {
+    if (items.some((one) => one.i === shown && !one.saving)) look({ again: true });
+  });
   const sizes = new ResizeObserver(() => fits && fit());
   function leave() {
     unbind();
     off();
     sizes.disconnect();
-    box.remove();
     closed();
   }
-  openDialog(box);
+  openDialog(box, leave);
   stage.focus();
   sizes.observe(stage);
   look();
