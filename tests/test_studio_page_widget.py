@@ -28,6 +28,7 @@ def test_two_widgets_share_no_ids(trained, tmp_path, page):
     expect(page.get_by_role("textbox", name="Why this threshold?")).to_have_count(2)
     ids = page.locator("[id]").evaluate_all("nodes => nodes.map(({ id }) => id)")
     assert len(ids) == len(set(ids))
+    page.close()  # first, so that nothing is asked in vain
     kernel.host.close()
 
 
@@ -48,4 +49,5 @@ def test_pictures_come_again_after_batches_that_failed(tmp_path, page):
         page.get_by_role("button", name=size).click()
     expect(page.locator(".cell img[src^=blob]").first).to_have_js_property("naturalWidth", 160)
     assert failing == [0]
+    page.close()  # first, so that nothing is asked in vain
     kernel.host.close()
