@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from itertools import zip_longest
 from pathlib import Path
 
 import hypothesis
@@ -25,9 +26,19 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no process works alone at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with the files that take longest, so that no process works alone at the end.
+
+    Those that compute and those that wait for a browser take turns, so that the machine is never idle.
+    """
+
+    def files(mark: str) -> dict[Path, None]:
+        return dict.fromkeys(item.path for item in items if item.get_closest_marker(mark))
+
+    turns = [
+        path for pair in zip_longest(files("slow"), files("browser")) for path in pair if path is not None
+    ]
+    places = {path: place for place, path in enumerate(dict.fromkeys(turns))}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -116,7 +127,7 @@ def own_deployments(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         # Ports of its own, so that tests that run beside these never take one that is just being freed.
-        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw")) + 1
         patch.setattr(state, "PORTS", range(8000 + 1000 * number, 9000 + 1000 * number))
         patch.setenv("TELLAPART_DATA", str(tmp_path_factory.mktemp("data")))
         patch.delenv("TELLAPART_KEY", raising=False)

@@ -34,7 +34,7 @@ pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("own_deployments")]
 
 # To look through all processes takes time that the cluster wants for itself.
-eventually = partial(processes.eventually, every_s=0.25)
+eventually = partial(processes.eventually, timeout_s=60, every_s=0.25)
 
 
 @pytest.fixture(scope="module")

@@ -170,17 +170,21 @@ def test_an_interrupted_k_fold_goes_on_and_pools_all_folds(folder, config, tmp_p
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_a_killed_command_goes_on_as_if_nothing_had_happened(folder, weights, tmp_path):
-    options = [
-        "--mode",
-        "finetune",
-        "--backbone",
-        "timm:test_resnet",
-        "--weights",
-        weights,
+    options = ["--mode", "finetune", "--backbone", "timm:test_resnet", "--weights", weights]
+    options += [
         "--image-size",
         "64",
+        "--epochs",
+        "10",
+        "--batch-size",
+        "8",
+        "--patience",
+        "0",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
     ]
-    options += ["--epochs", "30", "--batch-size", "8", "--patience", "0", "--workers", "0", "--device", "cpu"]
 
     def arguments(out, *more):
         return ["train", str(folder), "--out", str(out), *options, *more]
@@ -195,7 +199,7 @@ def test_a_killed_command_goes_on_as_if_nothing_had_happened(folder, weights, tm
 
     assert run(arguments(killed, "--resume")) == 0
     assert run(arguments(undisturbed)) == 0
-    assert len(history_of(killed)) == 30
+    assert len(history_of(killed)) == 10
     assert history_of(killed) == history_of(undisturbed)
     assert (killed / "split.csv").read_bytes() == (undisturbed / "split.csv").read_bytes()
     predictions = [(out / "evaluation" / "predictions.csv").read_bytes() for out in (killed, undisturbed)]

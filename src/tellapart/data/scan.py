@@ -65,6 +65,8 @@ def portable_id(text: str) -> str:
 
 
 def _portable(text: str) -> str:
+    if text.isascii() and os.sep == "/":  # as nearly all are, which saves most of the time
+        return text
     # File names that are not valid UTF-8 arrive with surrogates, which no text file could hold.
     return portable_id(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
@@ -103,7 +105,7 @@ def _walk(
         if _is_folder(entry):
             yield from _walk(root, relative, (*above, here))
         else:
-            yield relative, _why_not(entry, _portable(relative))
+            yield relative, _why_not(entry, relative)
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -118,18 +120,19 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _why_not(entry: os.DirEntry[str], name: str) -> Skipped | None:
+def _why_not(entry: os.DirEntry[str], relative: str) -> Skipped | None:
     """Return why what is no folder is not taken; None for a file that is named like an image."""
+    suffix = _suffix(entry.name)
     try:
+        if suffix in ACCEPTED_SUFFIXES and entry.is_file():  # which asks the system about links only
+            return None
         mode = entry.stat().st_mode
     except OSError:
-        return Skipped(name, "broken link: no such file", unreadable=True)
-    suffix = _suffix(entry.name)
+        return Skipped(_portable(relative), "broken link: no such file", unreadable=True)
+    name = _portable(relative)
     if suffix not in ACCEPTED_SUFFIXES:
         return Skipped(name, f"not an image: the name ends in {suffix or 'no suffix'}")
-    if not stat.S_ISREG(mode):
-        return Skipped(name, f"not a regular file (mode {stat.filemode(mode)})", unreadable=True)
-    return None
+    return Skipped(name, f"not a regular file (mode {stat.filemode(mode)})", unreadable=True)
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -143,10 +146,9 @@ def _strays(place: Path, prefix: str) -> Iterator[Skipped]:
     """Yield the images, and the links that lead nowhere, that lie beside class folders."""
     for entry in _visible(place):
         if not _is_folder(entry):
-            name = _portable(prefix + entry.name)
-            left_out = _why_not(entry, name)
+            left_out = _why_not(entry, prefix + entry.name)
             if left_out is None:
-                yield Skipped(name, "not in a class folder")
+                yield Skipped(_portable(prefix + entry.name), "not in a class folder")
             elif left_out.unreadable:
                 yield left_out
 
