@@ -115,7 +115,9 @@ def trained(photos, tmp_path_factory):
     from tellapart.data.dataset import Dataset
     from tellapart.training.config import TrainConfig
 
-    config = TrainConfig(mode="features", image_size=64, test_size=0.3)
+    config = TrainConfig(
+        mode="features", backbone="timm:test_resnet", weights="none", image_size=64, test_size=0.3
+    )
     return train(Dataset.from_folder(photos), config, tmp_path_factory.mktemp("runs") / "run")
 
 

@@ -33,7 +33,8 @@ export function httpTransport(edition = document.documentElement.dataset.edition
       const headers = { "Content-Type": "application/json", "X-Tellapart": "studio" }, body = JSON.stringify(values);
       const response = await fetch(`/api/${operation}`, { method: "POST", headers, body }).catch(() => null);
       if (!response) throw new AskError(UNREACHABLE, 0);
-      const answer = await response.json().catch(() => ({ error: UNREACHABLE }));
+      const answer = await response.json().catch(() => null); // it may end while it answers
+      if (!answer) throw new AskError(UNREACHABLE, 0);
       if (!response.ok) throw new AskError(answer.error, response.status, answer.clashes);
       return answer;
     },
