@@ -10,10 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-check"
@@ -21,17 +19,25 @@ PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python
 
 # Named, so that their process need not read in all the others.
 RAY_TESTS = sorted(
-    str(path.relative_to(ROOT))
-    for path in (ROOT / "tests").glob("test_*.py")
-    if "mark.ray" in path.read_text(encoding="utf-8")
+    (
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").glob("test_*.py")
+        if "mark.ray" in path.read_text(encoding="utf-8")
+    ),
+    key=lambda name: "deploy_ray" not in name,  # which takes longest
 )
-TESTS = "-m pytest --dist loadfile --no-loadscope-reorder -m 'not ray'"
-TESTS_ON_RAY = "-m pytest -m ray --durations=5 " + " ".join(RAY_TESTS)
+PYTEST = "-m pytest --dist loadfile --no-loadscope-reorder"
 CODE = (
     ("format", "-m ruff format --check ."),
     ("lint", "-m ruff check ."),
     ("types", "-m mypy"),
     ("import contracts", "-c 'import importlinter.cli, sys; sys.exit(importlinter.cli.lint_imports())'"),
+)
+# More processes than cores use what others leave idle while they wait for servers and browsers. A cluster
+# wants the cores for itself; but it, too, often waits.
+TESTS = (
+    ("tests", f"{PYTEST} -m 'not ray' -n 4 --durations=10"),
+    ("tests on Ray", f"{PYTEST} -m ray -n 2 --durations=5 " + " ".join(RAY_TESTS)),
 )
 # Threads of the libraries below NumPy and torch would wait for each other more than they compute. Compiled
 # files are kept even where they usually are not: hundreds of processes start here.
@@ -46,17 +52,9 @@ def main() -> int:
     """Return the number of checks that failed."""
     make_environment()
     # Reads in and compiles the tests on one core, while the code is looked through on another.
-    with started(f"{TESTS} --collect-only --quiet", subprocess.DEVNULL):
+    with started(f"{PYTEST} -m 'not ray' --collect-only --quiet", subprocess.DEVNULL):
         failed = [name for name, command in CODE if run(name, command)]
-    # A cluster waits often, for processes and for its own patience, and so do servers and browsers: what
-    # others leave idle is used by a third process, and by Ray.
-    with tempfile.TemporaryFile() as said:
-        with started(TESTS_ON_RAY, said) as on_ray:
-            failed += ["tests"] if run("tests", f"{TESTS} -n 3 --durations=10") else []
-            failed += ["tests on Ray"] if on_ray.wait() else []
-        print("== tests on Ray", flush=True)
-        said.seek(0)
-        shutil.copyfileobj(said, sys.stdout.buffer)
+    failed += [name for name, command in TESTS if run(name, command)]
     print("failed: " + ", ".join(failed) if failed else "all checks passed", flush=True)
     return len(failed)
 
@@ -85,7 +83,7 @@ def make_environment() -> None:
     mark.write_text(wanted)
 
 
-def started(command: str, output: IO[bytes] | int | None = None) -> "subprocess.Popen[bytes]":
+def started(command: str, output: int | None = None) -> "subprocess.Popen[bytes]":
     """Start a command of Python in the environment."""
     words = [str(PYTHON), *shlex.split(command)]
     return subprocess.Popen(words, cwd=ROOT, env=SURROUNDINGS, stdout=output, stderr=output)

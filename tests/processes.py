@@ -71,6 +71,15 @@ def eventually(condition: Callable[[], object], timeout_s: float = 30, every_s: 
     return time.monotonic() - started
 
 
+def replicas_of(name: str) -> list[psutil.Process]:
+    """The processes of a deployment's replicas on Ray."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if " ".join(process.info["cmdline"] or ()).startswith(f"ray::ServeReplica:{name}"):
+            found.append(process)
+    return found
+
+
 @dataclass
 class Load:
     """What callers on open connections were told."""
