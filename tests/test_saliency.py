@@ -181,5 +181,5 @@ def test_a_wrong_class_and_damaged_weights_are_refused_in_one_line(trained, pict
     card = json.loads((folder / "model.json").read_text())
     del card["sha256"]["weights.safetensors"], card["checksum"]
     (folder / "model.json").write_text(json.dumps(card))
-    with pytest.raises(BundleError, match="does not fit efficientnet_lite"):
+    with pytest.raises(BundleError, match="does not fit timm:test_resnet"):
         Explainer(Bundle.load(folder)).explain(picture)

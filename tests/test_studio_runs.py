@@ -42,7 +42,7 @@ def test_runs_are_listed_with_figures_and_intervals(shelved, trained):
     accuracy = trained.evaluation.accuracy
     assert row["accuracy"]["value"] == accuracy
     assert row["accuracy"]["ci95"] == list(accuracy.ci95)
-    assert row["backbone"] == "efficientnet_lite1"
+    assert row["backbone"] == "timm:test_resnet"
 
 
 def test_a_run_that_cannot_be_read_is_listed_as_damaged(shelved):

@@ -132,6 +132,7 @@ def test_a_training_like_another_takes_its_settings_and_test_images(shelved, tmp
         "--backbone=resnet18",
         "--seed=3",
         "--augment=light",
+        "--weights=none",
         "--image-size=64",
         "--test-size=0.3",
         "--balance",
