@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 
@@ -69,6 +70,10 @@ def eventually(condition: Callable[[], object], timeout_s: float = 30, every_s: 
         assert time.monotonic() - started < timeout_s, "it never came"
         time.sleep(every_s)
     return time.monotonic() - started
+
+
+# To look through all processes takes time that a cluster on the same machine wants for itself.
+eventually_on_ray = partial(eventually, timeout_s=60, every_s=0.25)
 
 
 def replicas_of(name: str) -> list[psutil.Process]:

@@ -1,11 +1,9 @@
 """A deployment on a cluster of two nodes that others reach: what it refuses, and the death of a node."""
 
-from functools import partial
-
 import pytest
 
-import processes
 from pictures import write_class_folders
+from processes import eventually_on_ray as eventually
 from processes import load, replicas_of
 from tellapart.deploy.creation import deploy
 from tellapart.deploy.deployment import Deployment
@@ -14,9 +12,6 @@ from tellapart.inference import Classifier
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("own_deployments")]
-
-# To look through all processes takes time that the cluster wants for itself.
-eventually = partial(processes.eventually, timeout_s=60, every_s=0.25)
 
 
 @pytest.fixture(scope="module")

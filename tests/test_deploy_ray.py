@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
-import processes
 from graphs import write_version
 from pictures import write_class_folders
+from processes import eventually_on_ray as eventually
 from processes import load, replicas_of
 from tellapart.client import Client
 from tellapart.deploy.creation import deploy
@@ -32,9 +32,6 @@ from tellapart.inference import Classifier
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("own_deployments")]
-
-# To look through all processes takes time that the cluster wants for itself.
-eventually = partial(processes.eventually, timeout_s=60, every_s=0.25)
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ def portable_id(text: str) -> str:
 
 
 def _portable(text: str) -> str:
-    if text.isascii() and os.sep == "/":  # as nearly all are, which saves most of the time
-        return text
+    if text.isascii():  # as nearly all are, which saves most of the time
+        return portable_id(text)
     # File names that are not valid UTF-8 arrive with surrogates, which no text file could hold.
     return portable_id(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
