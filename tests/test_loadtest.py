@@ -215,27 +215,20 @@ def test_the_page_of_one_load_or_of_no_answer(levels):
 
 
 @pytest.mark.browser
-def test_the_curves_are_drawn(tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    from shutil import which
-
-    if not which("chromium"):
-        pytest.skip("no Chromium")
+def test_the_curves_are_drawn(tmp_path, chromium):
     levels = [level(load, t) for load, t in ((1, 30), (2, 58), (4, 60), (8, 59))]
     setting = Setting("http://127.0.0.1:1", "m", "v1", 3, 40_000, "today", "a machine", 2)
     (tmp_path / "page.html").write_text(render(levels, setting), encoding="utf-8")
     problems = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri())
-        assert page.locator("svg.ta-plot").count() == 2
-        assert page.locator("path.ta-used").count() == 1
-        ticks = page.locator("svg.ta-plot").first.locator(".ta-tick").all_text_contents()
-        assert ticks[-6:] == ["1", "2", "4", "8", "16", "32"]
-        browser.close()
+    page = chromium.new_page()
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("svg.ta-plot").count() == 2
+    assert page.locator("path.ta-used").count() == 1
+    ticks = page.locator("svg.ta-plot").first.locator(".ta-tick").all_text_contents()
+    assert ticks[-6:] == ["1", "2", "4", "8", "16", "32"]
+    page.close()
     assert not problems
 
 

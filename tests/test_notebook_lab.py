@@ -112,6 +112,8 @@ def test_a_cell_relabels_and_the_journal_has_it(lab, folder, chromium, window):
     window.expected.append("^(debug|info|log|warning): ")  # JupyterLab says what it does
     page = window.tab(context)
     page.goto(f"{lab}/lab/tree/labels.ipynb?reset")
+    # Cells that are run before there is a kernel are not run at all.
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     page.locator(".jp-CodeCell").first.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
     page.keyboard.press("Shift+Enter")
