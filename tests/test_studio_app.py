@@ -169,6 +169,7 @@ def test_a_conflict_says_what_stands_there_now(studio):
     assert answer.status_code == 409
     (clash,) = answer.json()["clashes"]
     assert clash.pop("at")
+    assert clash.pop("id") == "cat/001.png"
     assert clash == {"i": i, "field": "label", "found": "dog", "wanted": "fox", "by": "ada"}
 
 

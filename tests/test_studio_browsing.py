@@ -57,8 +57,8 @@ def test_overview(desk, folder):
         0,
     )
     assert "grid" in told["views"]
-    assert told["keys"]["accept"] == ("a", "Accept the suggestion")
-    assert {*told["facets"], *(mark[0] for mark in told["marks"])} == set(FACETS)
+    assert told["keys"]["accept"] == ("a", "Accept the suggestion", "A")
+    assert told["facets"] == FACETS
     assert told["training"]["defaults"]["backbone"] in told["training"]["backbones"]
 
 
@@ -92,7 +92,23 @@ def test_an_image_is_found_in_a_list(desk):
 
 
 def test_facets(desk):
-    assert perform(desk, "facets", {"label": ["malignant"]})["label"] == {"benign": 3, "malignant": 2}
+    told = perform(desk, "facets", {"label": ["malignant"]})
+    assert told["counts"]["label"] == {"benign": 3, "malignant": 2}
+    (classes,) = told["groups"]  # nothing else tells these images apart
+    assert (classes["key"], classes["title"]) == ("label", "Class")
+    assert classes["rows"] == [
+        ("label", "benign", "benign", 3, False),
+        ("label", "malignant", "malignant", 2, True),
+    ]
+
+
+def test_decisions_are_listed_once_there_are_any(desk):
+    relabel(desk, 0, "malignant")
+    groups = {group["key"]: group for group in perform(desk, "facets", {})["groups"]}
+    assert [row[:2] for row in groups["given"]["rows"]] == [("given", "benign"), ("given", "malignant")]
+    assert groups["by"]["rows"] == [("by", "ada", "ada", 1, False)]
+    assert groups["marks"]["title"] == "Decisions"
+    assert groups["marks"]["rows"] == [("changed", "yes", "Label changed", 1, False)]
 
 
 def test_positions_tell_what_a_bulk_change_sees(desk):

@@ -447,7 +447,7 @@ def test_close_up(studio, window):
     expect(box).to_contain_text("4 of 240")
     until(lambda: labels(studio) == {"benign/002.jpg": "malignant"})
     press(page, "p")
-    expect(box).to_contain_text("Label: benign → malignant")
+    expect(box).to_contain_text("benign → malignant")
     press(page, "Control+z")
     expect(box.get_by_role("heading", name="benign")).to_be_visible()
     until(lambda: labels(studio) == {})

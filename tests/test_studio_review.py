@@ -53,6 +53,7 @@ def test_suspected_labels_come_first_then_what_the_run_sees_otherwise(desk):
     ]
     assert told["open"] == told["images"]
     assert told["reasons"] == {"suspected": 3, "disagreement": 2}
+    assert list(told["choices"].values())[:2] == ["All images in doubt", "Suspected labels (3)"]
     assert names(desk, ask(desk, "queue", reason="disagreement")["images"]) == ["dog/004.png", "cat/004.png"]
 
 
@@ -85,16 +86,16 @@ def test_accepting_changes_the_label_and_keeps_the_answer_in_one_batch(desk, dat
     ]
     assert {(event.source, event.why) for event in events} == {("suggestion", "whiskers")}
     assert told["items"][0]["reviewed"] is True
-    assert told["latest"] == {"n": 1, "errors": 1, "excluded": 0}
+    assert told["latest"]["says"] == "Of your last 1, 1 was an error"
     ask(desk, "undo")
     assert desk.catalog.item(0)["label"] == "cat"
-    assert ask(desk, "queue")["latest"] == {"n": 0, "errors": 0, "excluded": 0}
+    assert ask(desk, "queue")["latest"] == {"n": 0, "errors": 0, "excluded": 0, "says": ""}
 
 
 def test_keeping_changes_no_label_and_is_an_answer(desk):
     told = ask(desk, "decide", i=0, answer="cat", seen="cat")
     assert [event.field for event in desk.journal.events()] == ["review"]
-    assert told["latest"] == {"n": 1, "errors": 0, "excluded": 0}
+    assert told["latest"]["says"] == "Of your last 1, 0 were errors"
     queue = ask(desk, "queue")
     assert 0 in queue["images"]  # one can go back to it
     assert 0 not in queue["open"]
@@ -104,10 +105,10 @@ def test_keeping_changes_no_label_and_is_an_answer(desk):
 def test_an_excluded_image_is_an_answer_too_and_comes_back_with_another_answer(desk, data):
     ask(desk, "decide", i=0, answer=EXCLUDED, seen="cat")
     assert "cat/000.png" not in {sample.id for sample in Dataset.load(data).samples}
-    assert ask(desk, "queue")["latest"] == {"n": 1, "errors": 0, "excluded": 1}
+    assert ask(desk, "queue")["latest"]["says"] == "Of your last 1, 0 were errors, 1 excluded"
     ask(desk, "decide", i=0, answer="cat", seen="cat", answered=EXCLUDED)
     assert desk.catalog.item(0)["excluded"] is False
-    assert ask(desk, "queue")["latest"] == {"n": 1, "errors": 0, "excluded": 0}
+    assert ask(desk, "queue")["latest"]["says"] == "Of your last 1, 0 were errors"
 
 
 def test_a_blind_answer_leaves_the_label_alone(desk):
@@ -148,7 +149,8 @@ def test_errors_are_counted_among_the_last_fifty_answers(data, tmp_path):
     for i in range(5, 55):
         answer = "dog" if i in (7, 30, 54) else "cat"
         told = ask(desk, "decide", i=i, answer=answer, seen="cat")
-    assert told["latest"] == {"n": 50, "errors": 3, "excluded": 0}
+    latest = {"n": 50, "errors": 3, "excluded": 0, "says": "Of your last 50, 3 were errors"}
+    assert told["latest"] == latest
 
 
 def test_an_image_that_is_not_there_is_refused(desk):

@@ -29,8 +29,10 @@ def test_without_runs_there_is_an_empty_list_and_a_name_for_the_first(desk):
     told = perform(desk, "runs", {})
     assert told == {
         "runs": [],
+        "listed": "0 runs",
         "running": None,
         "changes": {"relabelled": 0, "excluded": 0},
+        "corrections": "",
         "suggested": "run-1",
         "why_not": "",
     }
@@ -43,6 +45,23 @@ def test_runs_are_listed_with_figures_and_intervals(shelved, trained):
     assert row["accuracy"]["value"] == accuracy
     assert row["accuracy"]["ci95"] == list(accuracy.ci95)
     assert row["backbone"] == "timm:test_resnet"
+    assert row["facts"].startswith(
+        f"80 images, {row['n_test']} of them for testing; seed 0; 0 label changes; took "
+    )
+    assert row["facts"].endswith(
+        f" s. Accuracy {accuracy:.1%} (".replace("%", " %") + f"{row['accuracy']['range']})."
+    )
+
+
+def test_a_run_says_what_it_was_made_of(shelved):
+    path = shelved.runs / "first" / "run.json"
+    record = json.loads(path.read_text())
+    found = {"journal": "labels.sqlite", "head": "0" * 64, "relabelled": 2, "excluded": 1}
+    record["data"]["corrections"], record["seconds"] = found, 100
+    path.write_text(json.dumps(record))
+    (row,) = perform(shelved, "runs", {})["runs"]
+    assert row["corrections"] == "3 label changes"
+    assert "; seed 0; 3 label changes; took 2 min. Accuracy " in row["facts"]
 
 
 def test_a_run_that_cannot_be_read_is_listed_as_damaged(shelved):
@@ -55,7 +74,8 @@ def test_a_run_that_cannot_be_read_is_listed_as_damaged(shelved):
 def test_changes_of_labels_are_counted_as_they_are_made(desk):
     i = number(desk, "benign/000.png")
     perform(desk, "write", {"items": [i], "field": "label", "seen": ["benign"], "new": "malignant"})
-    assert perform(desk, "runs", {})["changes"] == {"relabelled": 1, "excluded": 0}
+    told = perform(desk, "runs", {})
+    assert (told["changes"], told["corrections"]) == ({"relabelled": 1, "excluded": 0}, "1 label change")
 
 
 def test_a_history_is_told_from_where_the_page_left_off(shelved):

@@ -119,7 +119,7 @@ def render(
         class_names=predictions.class_names,
         sections=SECTIONS,
         measures=MEASURES,
-        cards=[name for name in _card_names(positive) if name in evaluation.headline],
+        cards=[name for name in card_names(positive) if name in evaluation.headline],
         flow=_flow(facts.flow),
         skipped=list(dict.fromkeys([*facts.skipped, *predictions.skipped])),
         precision=_precision(evaluation, positive),
@@ -202,7 +202,8 @@ def _other_class(class_names: Sequence[str], positive: str | None) -> str | None
     return None if positive is None else next(name for name in class_names if name != positive)
 
 
-def _card_names(positive: str | None) -> Sequence[str]:
+def card_names(positive: str | None) -> Sequence[str]:
+    """Return the figures that are shown first: of two classes, or of many where none is positive."""
     return _CARDS_OF_MANY if positive is None else _CARDS_OF_TWO
 
 

@@ -98,6 +98,7 @@ def _clashes(desk: "Desk", conflict: LabelConflict) -> list[Json]:
     return [
         {
             "i": desk.catalog.index(clash.change.sample_id),
+            "id": clash.change.sample_id,
             "field": clash.change.field,
             "found": clash.found,
             "wanted": clash.change.new,

@@ -1,5 +1,7 @@
 """The grid's questions: which images, how many of what, and all about one."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -10,9 +12,10 @@ from tellapart.errors import ConfigError, UnreadableImage
 from tellapart.studio.attached import SUSPECT
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.pages import views
-from tellapart.studio.query import MARKS, SORTS, TITLES, Query
+from tellapart.studio.query import FACETS, MARKS, SORTS, TITLES, Query
 from tellapart.studio.recipe import choices
 from tellapart.studio.shortcuts import actions
+from tellapart.studio.wording import moved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +58,7 @@ def overview(desk: "Desk", arguments: Arguments) -> Json:
         "keys": actions(desk.keys),
         "views": views(),
         "training": choices(),
-        "facets": TITLES,
-        "marks": MARKS,
+        "facets": FACETS,
         "sorts": SORTS,
     }
 
@@ -94,8 +96,37 @@ def items(desk: "Desk", arguments: Arguments) -> Json:
 
 
 def facets(desk: "Desk", arguments: Arguments) -> Json:
-    """Tell how many images there are of what; see `Catalog.facets`."""
-    return desk.catalog.facets(_query(desk, arguments))
+    """Tell how many images there are of what: ``counts``, see `Catalog.facets`, and what a page lists.
+
+    Returns
+    -------
+    dict
+        ``counts``, and ``groups``: each with ``key``, ``title`` and ``rows`` of facet, value, how it is
+        called, how many images have it, and whether the query asks for it. What tells nothing apart is left
+        out.
+    """
+    query = _query(desk, arguments)
+    counts = desk.catalog.facets(query)
+    groups = [_group(name, counts[name], getattr(query, name)) for name in TITLES]
+    marks = [
+        (name, value, text, counts[name].get(value, 0), value in getattr(query, name))
+        for name, value, text in MARKS
+        if counts[name].get("yes") or getattr(query, name)
+    ]
+    groups.append({"key": "marks", "title": "Decisions", "rows": marks})
+    return {"counts": counts, "groups": [group for group in groups if group["rows"]]}
+
+
+def _group(facet: str, counts: Mapping[str, int], wanted: Sequence[str]) -> Json:
+    """Return a facet's values as a page lists them: classes by name, others with the most images first."""
+    values = sorted(counts.items(), key=lambda item: 0 if facet == "label" else -item[1])
+    tells = facet == "label" or wanted or len(values) > (facet not in ("finding", "by"))
+    rows = [
+        (facet, name, "in no part" if (facet, name) == ("split", "none") else name, n, name in wanted)
+        for name, n in values
+        if tells
+    ]
+    return {"key": facet, "title": TITLES[facet], "rows": rows}
 
 
 def positions(desk: "Desk", arguments: Arguments) -> Json:
@@ -184,8 +215,11 @@ def _probabilities(desk: "Desk", i: int, run: str) -> tuple[dict[str, float] | N
 
 
 def _file(path: "Path") -> Json:
-    """Return ``width``, ``height`` (upright), ``bytes``, ``format``; ``problem`` where it is no picture."""
-    told: Json = {"width": None, "height": None, "bytes": None, "format": None, "problem": None}
+    """Return ``width``, ``height`` (upright), ``bytes``, ``format``, and all that in words in ``says``.
+
+    Where it is no picture, ``problem`` tells.
+    """
+    told: Json = {"width": None, "height": None, "bytes": None, "format": None, "says": "", "problem": None}
     try:
         told["bytes"] = path.stat().st_size
         with Image.open(path, formats=ACCEPTED_FORMATS) as image:
@@ -193,6 +227,8 @@ def _file(path: "Path") -> Json:
             if image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
                 width, height = height, width
             told |= {"width": width, "height": height, "format": image.format}
+            size = f"{width:,} × {height:,} px, {math.ceil(told['bytes'] / 1000):,} kB"
+            told["says"] = f"{size}, {image.format}"
     except Exception:  # Pillow raises whatever it stumbles over; `decode` says it in our words
         told["problem"] = _problem(path)
     return told
@@ -208,7 +244,8 @@ def _problem(path: "Path") -> str:
 
 def _event(event: Event) -> Json:
     kept = ("seq", "batch", "at", "actor", "field", "old", "new", "source", "undoes", "why")
-    return {name: getattr(event, name) for name in kept}
+    told = {name: getattr(event, name) for name in kept}
+    return {**told, "says": moved(event.field, event.old, event.new)}
 
 
 OPERATIONS: dict[str, Operation] = {

@@ -1,14 +1,17 @@
 """The check of the data in the background, and its findings beside the images."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tellapart.studio.jobs import Job, place_of
+from tellapart.studio.jobs import Job, pace_in_words, place_of
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.trainings import environment
+from tellapart.studio.wording import count
 
 if TYPE_CHECKING:
+    from tellapart.audit.findings import Severity
     from tellapart.studio.desk import Desk
 
 
@@ -43,7 +46,7 @@ def check_state(desk: "Desk", arguments: Arguments) -> Json:
     dict
         ``state`` (``"none"``, ``"running"``, ``"done"``, ``"stopped"``, ``"failed"``), ``stages``,
         ``rate``, ``left_s``, ``error``; where there are findings, ``checked_at``, ``n_findings``,
-        ``counts`` by severity, and ``changed``, the images decided on since.
+        ``counts`` by severity, ``changed``, the images decided on since, and ``found``, all that in words.
     """
     return _told(desk, Job.find(_folder(desk)))
 
@@ -63,6 +66,7 @@ def _told(desk: "Desk", job: Job | None) -> Json:
     told: Json = {"state": "none", "stages": [], "rate": None, "left_s": None, "error": ""}
     if job is not None:
         told |= job.to_json()
+    told |= pace_in_words(told)
     if (known := desk.arrivals.findings()) is None:
         return told | {"checked_at": None}
     if told["state"] in ("none", "stopped"):
@@ -72,8 +76,17 @@ def _told(desk: "Desk", job: Job | None) -> Json:
         "checked_at": at,
         "n_findings": sum(known.counts.values()),
         "counts": known.counts,
-        "changed": _changed_since(desk, job, at),
+        "changed": (changed := _changed_since(desk, job, at)),
+        "found": _found(known.counts, changed),
     }
+
+
+def _found(counts: "Mapping[Severity, int]", changed: int) -> str:
+    """Say how many findings there are, and of how many images it is no longer known whether they hold."""
+    n = sum(counts.values())
+    kinds = f"{count(counts['error'], 'error')}, {count(counts['warning'], 'warning')}"
+    found = f"{count(n, 'finding')} ({kinds})" if n else "nothing found"
+    return found + (f"; {count(changed, 'image')} changed since" if changed else "")
 
 
 def _changed_since(desk: "Desk", job: Job | None, written: str) -> int:

@@ -28,6 +28,19 @@ WORTH_A_LOOK = KINDS[:2]
 
 MOST_CLUSTERS = 100
 
+NOTHING = {
+    True: (
+        "No cluster is left to decide on",
+        "Whatever you decided, the images that show the same are on one side of a split that is made anew.",
+    ),
+    False: (
+        "No copies are known",
+        "A check of the data finds identical files, near-duplicates, and which of them have different labels "
+        "or lie on two sides of a split.",
+    ),
+}
+"""What is said where there is no cluster: with a check of the data, and without one."""
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -76,7 +89,9 @@ def clusters(desk: "Desk", arguments: Arguments) -> Json:
     return {
         "total": len(shown),
         "open": sum(is_open),
-        "kinds": {name: sum(name in cluster.kinds for cluster in found) for name in KINDS},
+        "nothing": NOTHING[desk.catalog.has_findings],
+        "kinds": (kinds := {name: sum(name in cluster.kinds for cluster in found) for name in KINDS}),
+        "choices": {"": "All kinds", **{name: f"{name} ({n:,})" for name, n in kinds.items()}},
         "clusters": [_row(desk.catalog, cluster, sides, left) for cluster in shown[start : start + count]],
     }
 
@@ -152,6 +167,7 @@ def _row(catalog: "Catalog", cluster: Cluster, sides: Sides, left: Mapping[str, 
         "message": cluster.findings[0].message,
         "state": "left" if left_by else "open" if is_open else "settled",
         "left_by": left_by,
+        "decided": f"left as it is by {', '.join(left_by)}" if left_by else "" if is_open else "settled",
         "images": [{**catalog.item(i), "side": sides(i)} for i in cluster.images],
         "pairs": [
             [i, j, similarity]

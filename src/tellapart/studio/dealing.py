@@ -49,7 +49,7 @@ def split(desk: "Desk", arguments: Arguments) -> Json:
     partitions = deal(fresh, config, needs_val=bool(n_given["val"]) and not config.folds)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_split(path, partitions)
-    return {
+    told = {
         "path": str(path),
         "rows": account.partition_rows(partitions),
         "class_names": list(current.class_names),
@@ -59,6 +59,7 @@ def split(desk: "Desk", arguments: Arguments) -> Json:
         "leaks": list(leaks(kept_apart(partitions)).values()),
         "n_excluded": len(desk.given) - len(current),
     }
+    return {**told, "facts": _facts(told)}
 
 
 OPERATIONS: dict[str, Operation] = {"split": Operation(split, writes=True)}
@@ -78,6 +79,18 @@ def _read_split(path: Path, written: int) -> Mapping[str, str]:
     """Return image id -> part or fold; `written` makes a changed file be read anew."""
     with path.open(encoding="utf-8", newline="") as file:
         return {row["path"]: row["split"] or row["fold"] for row in csv.DictReader(file)}
+
+
+def _facts(told: Json) -> list[str]:
+    """Say what a new split has mended, and whether a leak is left."""
+    mended = [
+        f"{n:,} × {kind} lay on two sides, now on one; for example {' = '.join(told['joined'][kind][0])}"
+        for kind, n in told["n_joined"].items()
+    ]
+    together = (
+        f"{told['kept_together']:,} images are copies of another or of its group, and go where that goes"
+    )
+    return [*mended, together, *(told["leaks"] or ["No leak is left"])]
 
 
 def _file_name(name: str) -> str:

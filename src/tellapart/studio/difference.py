@@ -10,8 +10,10 @@ from tellapart.errors import ConfigError
 from tellapart.records import Predictions
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import StoredRun
+from tellapart.studio.wording import LOWER_IS_BETTER, change, count
 
 if TYPE_CHECKING:
+    from tellapart.evaluation.estimate import Estimate
     from tellapart.studio.desk import Desk
 
 FIGURES = (
@@ -30,10 +32,12 @@ N_DRAWS = 1000
 def run_difference(desk: "Desk", arguments: Arguments) -> Json:
     """Compare run ``after`` with run ``before`` on the test images of both; see `difference`."""
     before, after = arguments.text("before"), arguments.text("after")
+    told = difference(desk.shelf.run(before), desk.shelf.run(after))
     return {
         "before": before,
         "after": after,
-        **difference(desk.shelf.run(before), desk.shelf.run(after)),
+        **told,
+        "says": _says(before, after, told),
     }
 
 
@@ -48,7 +52,7 @@ def difference(before: StoredRun, after: StoredRun) -> Json:
     dict
         ``n`` common images, ``n_before``, ``n_after``, ``relabelled`` (common images whose label differs
         between the runs), and ``figures``: rows of ``name``, ``before``, ``after``, ``difference``,
-        ``ci95`` of the difference; what is not defined is None.
+        ``ci95`` of the difference, and ``words`` for all of it; what is not defined is None.
 
     Raises
     ------
@@ -108,19 +112,45 @@ def _rows(before: StoredRun, after: StoredRun, i: NDArray[np.int64], j: NDArray[
         old, new = (float(one[name][0]) for one in whole)
         draws = np.concatenate([second[name] - first[name] for first, second in drawn])
         bounds = (-math.inf, math.inf) if name == "log_loss" else (-1.0, 1.0)
-        change = bootstrap_estimate(new - old, draws, resampling, bounds=bounds, n_exact=resampling.n_units)
+        gain = bootstrap_estimate(new - old, draws, resampling, bounds=bounds, n_exact=resampling.n_units)
         if name == "accuracy":
-            change = Paired(_decided(before)[i] == y_true, _decided(after)[j] == y_true, groups).difference
+            gain = Paired(_decided(before)[i] == y_true, _decided(after)[j] == y_true, groups).difference
         told.append(
             {
                 "name": name,
                 "before": old if math.isfinite(old) else None,
                 "after": new if math.isfinite(new) else None,
-                "difference": change.to_dict()["value"],
-                "ci95": change.to_dict()["ci95"],
+                "difference": gain.to_dict()["value"],
+                "ci95": gain.to_dict()["ci95"],
+                "words": _words(name, old, new, gain),
             }
         )
     return told
+
+
+def _says(before: str, after: str, told: Json) -> str:
+    """Say on which images two runs are compared, and by which labels."""
+    n, n_before, n_after, relabelled = (told[key] for key in ("n", "n_before", "n_after", "relabelled"))
+    some = f" (of {n_before:,} and {n_after:,})" if n < max(n_before, n_after) else ""
+    other = f": {relabelled:,} of them with another label than when {before} was tested" if relabelled else ""
+    images = f"the same {count(n, 'test image')}{some}"
+    return f"Both on {images}, with the labels that {after} was tested with{other}."
+
+
+def _words(name: str, old: float, new: float, gain: "Estimate") -> Json:
+    """Return a row as people read it: what it is called, what was, is and has changed."""
+    from tellapart.evaluation.report import write_figure, write_label
+
+    ends = gain.ci95
+    return {
+        "label": write_label(name),
+        "note": "less is better" if name in LOWER_IS_BETTER else "",
+        "before": write_figure(old, name),
+        "after": write_figure(new, name),
+        "difference": change(name, gain.to_dict()["value"]),
+        "interval": " to ".join(change(name, end, unit=False) for end in ends) if ends else "not estimable",
+        "chance": "may be chance" if ends and ends[0] <= 0 <= ends[1] else "",
+    }
 
 
 def _tested(run: StoredRun) -> Predictions:

@@ -12,7 +12,7 @@ from tellapart.data.corrections import Corrections
 from tellapart.data.label_events import Batch, Event
 from tellapart.errors import ConfigError, JournalError
 from tellapart.studio.operation import Arguments, Json, Operation
-from tellapart.studio.verdicts import EXCLUDED
+from tellapart.studio.wording import moved
 
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
@@ -87,7 +87,7 @@ def label_diff(desk: "Desk", arguments: Arguments) -> Json:
                 "field": event.field,
                 "before": old,
                 "after": event.new,
-                "says": _in_words(event.field, old, event.new),
+                "says": moved(event.field, old, event.new),
                 "by": event.actor,
                 "at": event.at,
             }
@@ -131,6 +131,9 @@ def _row(desk: "Desk", batch: Batch) -> Json:
         "undoes": batch.undoes,
         "undone": batch.undone,
         "why": batch.why,
+        "says": f"undo of {batch.undoes}"
+        if batch.undoes
+        else f"{batch.source}{f' · “{batch.why}”' if batch.why else ''}",
         "model": events[0].model,
         "n": len(names),
         "images": shown,
@@ -143,22 +146,9 @@ def _moves(changes: Iterable[tuple[str, str, str]]) -> list[Json]:
     counts: Mapping[tuple[str, str, str], int] = Counter(changes)
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {"field": field, "old": old, "new": new, "n": n, "says": _in_words(field, old, new, n)}
+        {"field": field, "old": old, "new": new, "n": n, "says": moved(field, old, new, n)}
         for (field, old, new), n in rows
     ]
-
-
-def _in_words(field: str, old: str, new: str, n: int = 1) -> str:
-    """Say what changed, such as ``2 × cat → dog``; the two values of a mark are "yes" and ""."""
-    if field == "excluded":
-        change = "excluded" if new else "taken in again"
-    elif field == "flagged":
-        change = "flagged" if new else "flag taken off"
-    elif field == "review":
-        change = "answered " + ("not to be used" if new == EXCLUDED else new or "nothing any more")
-    else:
-        change = f"{old or 'blank'} → {new or 'blank'}"
-    return f"{n:,} × {change}" if n > 1 else change
 
 
 def _moment(text: str) -> datetime:

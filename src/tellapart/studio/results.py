@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tellapart.errors import ConfigError
+from tellapart.studio import remarks
 from tellapart.studio.difference import rows_of_both
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.tested import KINDS, Tested
+from tellapart.studio.wording import figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from tellapart.evaluation.paired import Paired
     from tellapart.studio.desk import Desk
     from tellapart.studio.shelf import StoredRun
+
+BY_CLASS = ("precision", "recall", "specificity", "f1", "roc_auc")
+"""Figures of each class."""
 
 MOST_SHOWN = 200
 """Images in one answer."""
@@ -36,18 +41,26 @@ def results(desk: "Desk", arguments: Arguments) -> Json:
     metrics = _corrected_figures(desk, run, desk.catalog.version) if corrected else run.metrics
     if metrics is None:
         raise ConfigError(f"{name} has predictions but no metrics.json; evaluate it again")
+    relabelled, excluded = int((tested.relabelled & ~tested.excluded).sum()), int(tested.excluded.sum())
+    not_here, groups = int((tested.number < 0).sum()), _subgroups(desk, run, desk.catalog.version, corrected)
     return {
         "run": name,
         "runs": runs,
         "metrics": metrics,
+        **_figures(metrics),
         "corrected": corrected,
         "labels": tested.labels,
-        "basis": f"{_counted(metrics)}, {_test_set(desk, tested)}. Intervals are at 95 %.{_called(metrics)}",
-        "relabelled": int((tested.relabelled & ~tested.excluded).sum()),
-        "excluded": int(tested.excluded.sum()),
-        "not_here": int((tested.number < 0).sum()),
+        "basis": remarks.basis(metrics, tested, desk.catalog.given.samples),
+        "relabelled": relabelled,
+        "excluded": excluded,
+        "since": remarks.since(relabelled, excluded),
+        "which": remarks.CORRECTED if corrected else remarks.STORED,
+        "not_here": not_here,
+        "gone": remarks.gone(not_here, metrics["n_samples"]),
         "kinds": {kind: len(tested.ranked(kind, corrected=corrected)) for kind in KINDS},
-        "subgroups": _subgroups(desk, run, desk.catalog.version, corrected),
+        "kind_names": KINDS,
+        "subgroups": groups,
+        "caution": remarks.caution(groups),
     }
 
 
@@ -77,7 +90,7 @@ def compare(desk: "Desk", arguments: Arguments) -> Json:
         "relabelled": int((first.relabelled[rows[0]] | second.relabelled[rows[1]]).sum()),
     }
     if not rows.shape[1]:
-        return told
+        return {**told, "notes": [remarks.NOTHING_IN_COMMON]}
     return {
         **told,
         "accuracy": [float(paired.first.mean()), float(paired.second.mean())],
@@ -85,6 +98,8 @@ def compare(desk: "Desk", arguments: Arguments) -> Json:
         "p_value": paired.p_value,
         "independent": paired.independent,
         "counts": paired.counts,
+        "says": remarks.compared(first.run.name, second.run.name, paired),
+        "notes": remarks.notes(told["relabelled"], paired),
     }
 
 
@@ -188,40 +203,30 @@ def _subgroups(desk: "Desk", run: "StoredRun", version: int, corrected: bool) ->
             "n": one.n_samples,
             "n_units": one.n_units,
             "small": one.is_small,
-            "figures": {key: {**value.to_dict(), "n": one.counts[key]} for key, value in one.figures.items()},
+            "figures": {
+                key: {**figure(key, value.to_dict()), "n": one.counts[key]}
+                for key, value in one.figures.items()
+            },
         }
         for one in found
     ]
 
 
-def _counted(metrics: Json) -> str:
-    """Return in words how many images figures are about, and how many independent groups."""
-    n, resampled = metrics["n_samples"], metrics.get("resampled") or {}
-    groups = f" of {resampled['n_units']:,} groups" if resampled.get("unit") == "groups" else ""
-    return f"{n:,} image{'' if n == 1 else 's'}{groups}"
+def _figures(metrics: Json) -> Json:
+    """Return stored figures with their names and in words: on ``cards``, the ``others``, and ``by_class``."""
+    from tellapart.evaluation.report import MEASURES, card_names
 
-
-def _called(metrics: Json) -> str:
-    """Return as a sentence from which probability on an image is called positive; empty with many classes."""
-    if "threshold" not in metrics:
-        return ""
-    rule, data = metrics["threshold_rule"], metrics["threshold_chosen_on"]
-    chosen = "a threshold that nobody chose" if data == "default" else f"{rule}, chosen on {data} data"
-    positive, threshold = metrics["positive"], metrics["threshold"]
-    return f" From a probability of {threshold:.3f} on, the answer is “{positive}” ({chosen})."
-
-
-def _test_set(desk: "Desk", tested: Tested) -> str:
-    """Return in words how the images that were tested were chosen."""
-    config, record = tested.run.config, tested.run.record
-    samples = desk.catalog.given.samples
-    if config.get("folds"):
-        made = f"each tested by the one of {config['folds']} models that had not seen it (cross-validation)"
-    elif any(samples[i].split == "test" for i in tested.number.tolist() if i >= 0):
-        made = "which the data name as test images"
-    elif "test_size" in config:
-        made = f"held out at random before training ({config['test_size']:.0%} of the data)"
-    else:
-        made = "which the model had not seen"
-    apart = record.get("disjoint_by")
-    return made + (f"; kept apart from the training images by {apart}" if apart else "")
+    stored = [name for name in MEASURES if isinstance(metrics.get(name), dict) and "method" in metrics[name]]
+    cards = [name for name in card_names(metrics.get("positive")) if name in stored]
+    return {
+        "cards": [figure(name, metrics[name]) for name in cards],
+        "others": [figure(name, metrics[name]) for name in stored if name not in cards],
+        "by_class": [
+            {
+                "name": name,
+                "n": found["support"],
+                "figures": [figure(key, found[key]) for key in BY_CLASS if key in found],
+            }
+            for name, found in metrics["per_class"].items()
+        ],
+    }

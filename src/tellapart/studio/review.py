@@ -18,6 +18,8 @@ N_LATEST = 50
 
 SOURCES = ("review", "suggestion", ADJUDICATION)
 
+NO_DOUBT = "No label is suspected, and no test image is seen otherwise."
+NOTHING_KNOWN = "Images are put in doubt by a check of the data, or by a run that was tested on some of them."
 NO_FEATURES = (
     "what is alike is not known: the cache of this machine holds no features of this image; the check of the "
     "data computes them"
@@ -42,10 +44,16 @@ def queue(desk: "Desk", arguments: Arguments) -> Json:
     return {
         "images": [doubt.i for doubt in shown],
         "open": [doubt.i for doubt in shown if _is_open(desk, doubt, seen_by_others)],
-        "reasons": {name: sum(doubt.reason == name for doubt in found) for name in REASONS},
+        "reasons": (n := {name: sum(doubt.reason == name for doubt in found) for name in REASONS}),
+        "choices": {
+            "": "All images in doubt",
+            SUSPECTED: f"Suspected labels ({n[SUSPECTED]:,})",
+            DISAGREEMENT: f"Seen otherwise by {attached.name if attached else 'a run'} ({n[DISAGREEMENT]:,})",
+        },
         "latest": _latest(desk),
         "run": attached.name if attached else None,
         "has_findings": desk.catalog.has_findings,
+        "nothing": NO_DOUBT if desk.catalog.has_findings or attached else NOTHING_KNOWN,
     }
 
 
@@ -55,9 +63,10 @@ def neighbours(desk: "Desk", arguments: Arguments) -> Json:
     Returns
     -------
     dict
-        ``item``, ``reason`` (of `REASONS`, or empty), ``suggested``; ``probability`` by class, and ``by``
-        whom; ``neighbours``, the images most like it, each with ``similarity``, and where there are none
-        ``why_no_neighbours``; ``answer``, what this reviewer has said, or empty.
+        ``item``, ``reason`` (of `REASONS`, or empty) and ``why``, the same in a sentence; ``suggested``;
+        ``probability`` by class, and ``by`` whom; ``neighbours``, the images most like it, each with
+        ``similarity``, and where there are none ``why_no_neighbours``; ``answer``, what this reviewer has
+        said, or empty.
     """
     i = arguments.integer("i")
     check_numbers(desk, [i])
@@ -65,9 +74,10 @@ def neighbours(desk: "Desk", arguments: Arguments) -> Json:
     desk.verdicts.refresh()
     finding = suspicion(desk.catalog, i)
     near = _as_the_check_says(desk.catalog, finding) if finding else _as_features_say(desk, i)
+    item = desk.catalog.item(i)
     return {
-        "item": desk.catalog.item(i),
-        **(_suspected(finding) if finding else _seen_otherwise(desk.catalog, i)),
+        "item": item,
+        **(_suspected(finding, item) if finding else _seen_otherwise(desk.catalog, i)),
         "suggested": suggested(desk.catalog, i),
         "neighbours": near,
         "why_no_neighbours": "" if near else NO_FEATURES,
@@ -111,18 +121,25 @@ def _is_open(desk: "Desk", doubt: Doubt, seen_by_others: set[int]) -> bool:
     return doubt.stands or doubt.i in seen_by_others
 
 
-def _suspected(finding: Finding) -> Json:
-    probability = dict(finding.details.get("probability", {}))
-    return {"reason": SUSPECTED, "probability": probability, "by": "out-of-fold models of the check"}
+def _suspected(finding: Finding, item: Json) -> Json:
+    changed = f" {item['given']}, which has been changed" if item["changed"] else ""
+    return {
+        "reason": SUSPECTED,
+        "why": f"The check suspects the label{changed}.",
+        "probability": dict(finding.details.get("probability", {})),
+        "by": "out-of-fold models of the check",
+    }
 
 
 def _seen_otherwise(catalog: "Catalog", i: int) -> Json:
     attached = catalog.predictions
     told = attached.at(i) if attached else None
     if attached is None or told is None:
-        return {"reason": "", "probability": {}, "by": f"the run {attached.name}" if attached else ""}
+        by = f"the run {attached.name}" if attached else ""
+        return {"reason": "", "why": "", "probability": {}, "by": by}
     probability = dict(zip(attached.predictions.class_names, told.y_prob.round(4).tolist(), strict=True))
-    return {"reason": DISAGREEMENT, "probability": probability, "by": f"the run {attached.name}"}
+    by = f"the run {attached.name}"
+    return {"reason": DISAGREEMENT, "why": f"Predicted by {by}.", "probability": probability, "by": by}
 
 
 def _as_the_check_says(catalog: "Catalog", finding: Finding) -> list[Json]:
@@ -145,4 +162,12 @@ def _latest(desk: "Desk") -> Json:
     """Count errors among this reviewer's latest answers: what says when to stop."""
     answers = desk.verdicts.latest(desk.actor, N_LATEST)
     excluded = sum(answer.label == EXCLUDED for answer in answers)
-    return {"n": len(answers), "errors": sum(a.is_error for a in answers), "excluded": excluded}
+    errors = sum(answer.is_error for answer in answers)
+    found = "1 was an error" if errors == 1 else f"{errors} were errors"
+    says = f"Of your last {len(answers)}, {found}"
+    return {
+        "n": len(answers),
+        "errors": errors,
+        "excluded": excluded,
+        "says": (says + (f", {excluded} excluded" if excluded else "")) if answers else "",
+    }

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING
 
 from tellapart.bundle import SPLIT_FILE
 from tellapart.errors import DataError
-from tellapart.studio.jobs import Job, stamp
+from tellapart.studio.jobs import Job, pace_in_words, stamp
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import RECORD, StoredRun
 from tellapart.studio.trainings import STOP, find_run, n_epochs, next_name, trainings, why_not
+from tellapart.studio.wording import corrections, count, duration, figure
 
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
 
 HISTORY = "history.jsonl"
+
+COLUMNS = {
+    "train_loss": "training loss",
+    "val_loss": "validation loss",
+    "train_accuracy": "training accuracy",
+    "val_accuracy": "validation accuracy",
+    "images_per_second": "images/s",
+}
+"""Of history.jsonl, what a page lists beside the epoch, and what it calls it."""
 
 MOST_LINES = 40
 """Of a log, as many as are shown."""
@@ -28,9 +38,9 @@ def runs(desk: "Desk", arguments: Arguments) -> Json:
     Returns
     -------
     dict
-        ``runs``: see `_row`; ``running``: the name of the training under way, or None; ``changes``: labels
-        and exclusions now in force; ``suggested``: a name for the next run; ``why_not``: why none can be
-        started, else empty.
+        ``runs``: see `_row`; ``listed``, how many in words; ``running``: the name of the training under way,
+        or None; ``changes``: labels and exclusions now in force, and ``corrections``, how many in words;
+        ``suggested``: a name for the next run; ``why_not``: why none can be started, else empty.
     """
     desk.arrivals.take_in()
     jobs = {job.folder.resolve(): job for job in trainings(desk)}
@@ -42,8 +52,10 @@ def runs(desk: "Desk", arguments: Arguments) -> Json:
     rows.sort(key=lambda row: str(row["when"]), reverse=True)
     return {
         "runs": rows,
+        "listed": count(len(rows), "run"),
         "running": next((row["name"] for row in rows if row["state"] == "running"), None),
-        "changes": _changes(desk),
+        "changes": (changes := _changes(desk)),
+        "corrections": corrections(**changes) if any(changes.values()) else "",
         "suggested": next_name(desk.runs),
         "why_not": why_not(desk),
     }
@@ -55,9 +67,10 @@ def run_history(desk: "Desk", arguments: Arguments) -> Json:
     Returns
     -------
     dict
-        ``name``, ``state``, ``rows`` (of history.jsonl, with an ``epoch`` above `after`), ``epochs`` (in
-        all, 0 in features mode), ``best_epoch``, ``stages``, ``rate``, ``left_s``, ``log``, ``error``,
-        ``stopping``, ``command``, ``actor``, ``started``.
+        ``name``, ``state``, ``rows`` (of history.jsonl, with an ``epoch`` above `after`), ``columns`` (see
+        `COLUMNS`), ``epochs`` (in all, 0 in features mode), ``best_epoch``, ``stages``, ``rate``,
+        ``left_s``, ``log``, ``error``, ``stopping``, ``command``, ``actor``, ``started``; and how it goes in
+        words, see `pace_in_words`.
     """
     name, after = arguments.text("run"), arguments.integer("after", 0)
     folder, job = find_run(desk, name)
@@ -77,8 +90,10 @@ def run_history(desk: "Desk", arguments: Arguments) -> Json:
         "actor": "",
         "started": None,
         **told,
+        **pace_in_words(told, len(rows), epochs),
         "name": name,
         "state": _state(finished, job),
+        "columns": COLUMNS,
         "rows": [row for row in rows if row["epoch"] > after],
         "epochs": epochs,
         "best_epoch": int(min(rows, key=lambda row: row["val_loss"])["epoch"]) if rows else None,
@@ -102,14 +117,18 @@ def _row(name: str, run: StoredRun | None, job: Job | None) -> Json:
     if job is not None:
         row |= {"mode": job.option("mode"), "backbone": job.option("backbone")}
     try:
-        return row | _told(run) if run is not None and run.finished else row
+        if run is None or not run.finished:
+            return row
+        row |= _told(run)
+        return row | {"facts": _facts(row)}
     except DataError as exc:
         return row | {"state": "damaged", "error": str(exc)}
 
 
 def _told(run: StoredRun) -> Json:
     record, metrics = run.record, run.metrics or {}
-    figures = ("accuracy", "balanced_accuracy")
+    figures = {name: metrics.get(name) for name in ("accuracy", "balanced_accuracy")}
+    corrected = record.get("data", {}).get("corrections")
     settings = ("backbone", "epochs", "seed", "augment")
     return {
         "when": _time(run.folder / RECORD),
@@ -117,10 +136,22 @@ def _told(run: StoredRun) -> Json:
         **{name: run.config.get(name) for name in settings},
         "n": record.get("data", {}).get("n_samples"),
         "n_test": metrics.get("n_samples"),
-        "corrections": record.get("data", {}).get("corrections"),
+        "corrections": corrected and corrections(corrected["relabelled"], corrected["excluded"]),
         "seconds": record.get("seconds"),
-        **{name: metrics.get(name) for name in figures},
+        **{name: found and figure(name, found) for name, found in figures.items()},
     }
+
+
+def _facts(row: Json) -> str:
+    """Say what a run was made of, and came to; empty if it keeps no record of its data."""
+    if row["n"] is None:
+        return ""
+    tested = f"{row['n_test']:,}" if row["n_test"] is not None else "none"
+    made = f"{count(row['n'], 'image')}, {tested} of them for testing; seed {row['seed']}; "
+    made += row["corrections"] or corrections(0, 0)
+    took = f"; took {duration(row['seconds'])}" if row["seconds"] is not None else ""
+    accuracy = row["accuracy"]
+    return f"{made}{took}." + (f" Accuracy {accuracy['says']} ({accuracy['range']})." if accuracy else "")
 
 
 def _time(path: Path) -> str | None:

@@ -12,6 +12,8 @@ _NAMED = r"Space|Enter|Escape|Backspace|Delete|Tab|Home|End|Insert|F\d+|Page(Up|
 _STROKE = rf"((Ctrl|Alt)\+)?(Shift\+)?([^\s+]|{_NAMED})"
 _KEY = re.compile(rf"{_STROKE}( {_STROKE})?")
 
+_SIGNS = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", "Backspace": "⌫"}
+
 ACTIONS = {
     "left": ("ArrowLeft", "Move"),
     "right": ("ArrowRight", "Move"),
@@ -80,9 +82,17 @@ ACTIONS = {
 what has none has no line."""
 
 
-def actions(chosen: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return `ACTIONS` with the keys that somebody chose (action -> key)."""
-    return {action: (chosen.get(action, key), text) for action, (key, text) in ACTIONS.items()}
+def actions(chosen: Mapping[str, str]) -> dict[str, tuple[str, str, str]]:
+    """Return `ACTIONS` with the keys that somebody chose (action -> key), and each key as it is shown."""
+    keys = {action: chosen.get(action, key) for action, (key, _) in ACTIONS.items()}
+    return {action: (key, ACTIONS[action][1], printed(key)) for action, key in keys.items()}
+
+
+def printed(key: str) -> str:
+    """Return a key as buttons show it, such as ``"Shift+←"`` or ``"G then A"``."""
+    for name, sign in _SIGNS.items():
+        key = key.replace(name, sign)
+    return re.sub(r"(?<![^ +])[a-z](?![^ ])", lambda found: found[0].upper(), key).replace(" ", " then ")
 
 
 def read_keys(path: Path) -> dict[str, str]:
@@ -106,7 +116,7 @@ def read_keys(path: Path) -> dict[str, str]:
             )
     written = {action: _as_pressed(key) for action, key in chosen.items()}
     doing: dict[str, list[str]] = defaultdict(list)
-    for action, (key, _) in actions(written).items():
+    for action, (key, _, _) in actions(written).items():
         doing[key].append(action)
     for key, both in doing.items():
         if len(both) > 1:

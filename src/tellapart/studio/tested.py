@@ -15,8 +15,14 @@ from tellapart.studio.shelf import StoredRun
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
 
-KINDS = ("wrong", "confident", "uncertain", "right")
-"""Wrong ones by name; wrong ones by the probability of the wrong class; the hardest to decide; right ones."""
+KINDS = {
+    "wrong": "Wrong",
+    "confident": "Confident and wrong",
+    "uncertain": "Least certain",
+    "right": "Right",
+}
+"""Wrong ones by name; wrong ones by the probability of the wrong class; the hardest to decide; right ones.
+And what a page calls them."""
 
 MOST_SCORES = 5
 """Classes whose probabilities are shown of one image, the most probable first."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tellapart.bundle import VALIDATION_FILE
 from tellapart.errors import ConfigError
 from tellapart.records import Predictions, Threshold
+from tellapart.studio import calls
 from tellapart.studio.decision import choices, choose_anew
 from tellapart.studio.operation import Arguments, Json, Operation
 
@@ -105,11 +106,18 @@ def threshold(desk: "Desk", arguments: Arguments) -> Json:
         "data": chosen_on.removesuffix(" data"),
         "n": len(held.predictions),
         "unit": held.resampling.name,
-        "overlap": _overlap(run),
         "n_test": 0 if run.predictions is None else len(run.predictions),
         "in_use": _told(in_use) if in_use is not None and held.storable else None,
-        "choices": choices(run.folder),
-        **_points(run, held.name, tuple(keep)),
+        **_looks(run),
+        **(drawn := _points(run, held.name, tuple(keep))),
+        "basis": calls.basis(
+            held.name,
+            _others(held.predictions, held.name),
+            len(held.predictions),
+            drawn["points"]["positives"],
+            is_out_of_fold=chosen_on.startswith("out-of-fold"),
+            is_grouped=held.resampling.name == "groups",
+        ),
     }
 
 
@@ -147,12 +155,14 @@ def near(desk: "Desk", arguments: Arguments) -> Json:
     flips = flips[np.argsort(np.abs(held.score[flips] - to), kind="stable")]
     gains = to < before
     right = int((held.positive[flips] == gains).sum())
+    others = _others(held.predictions, held.name)
     return {
         "nearest": [_item(desk, held, row) for row in nearest.tolist()],
         "flips": {
             "gained": len(flips) if gains else 0,
             "lost": 0 if gains else len(flips),
             "right": right,
+            "says": calls.flips(len(flips), held.name if gains else others, right, before),
             "items": [_item(desk, held, row) for row in flips[:count].tolist()],
         },
         "band": None if ends is None else _with_band(held, ends),
@@ -191,9 +201,8 @@ def use_threshold(desk: "Desk", arguments: Arguments) -> Json:
     desk.arrivals.decided_anew(run.name)
     return {
         "in_use": _told(chosen),
-        "choices": choices(run.folder),
-        "test": test or None,
-        "overlap": _overlap(run),
+        **_looks(run),
+        "test": {**test, **calls.tested(test, overlap=_overlap(run) > 0)} if test else None,
         "elsewhere": _elsewhere(run),
     }
 
@@ -292,7 +301,7 @@ def _with_band(held: Held, band: tuple[float, float]) -> Json:
     """Return counts and figures where a person decides between two thresholds."""
     points = held.at(band)
     tp, fp = points.tp.tolist(), points.fp.tolist()
-    return {
+    told = {
         "tp": tp[1],
         "fp": fp[1],
         "fn": int(held.positive.sum()) - tp[0],
@@ -300,6 +309,9 @@ def _with_band(held: Held, band: tuple[float, float]) -> Json:
         "referred": tp[0] - tp[1] + fp[0] - fp[1],
         "figures": {name: figure.to_dict() for name, figure in points.estimates(0, 1).items()},
     }
+    others = _others(held.predictions, held.name)
+    says = calls.band(told, band, held.name, others, len(held.predictions))
+    return {**told, **calls.counted(told), "says": says}
 
 
 def _item(desk: "Desk", held: Held, row: int) -> Json:
@@ -323,6 +335,18 @@ def _overlap(run: "StoredRun") -> int:
     if run.predictions is None or run.validation is None:
         return 0
     return len({*run.predictions.sample_ids} & {*run.validation.sample_ids})
+
+
+def _looks(run: "StoredRun") -> Json:
+    """Return what was chosen for a run since its training, and what that means for its test set."""
+    chosen, overlap = choices(run.folder), _overlap(run)
+    n_test = 0 if run.predictions is None else len(run.predictions)
+    return {
+        "choices": chosen,
+        "overlap": overlap,
+        "looks": calls.looks(len(chosen), n_test),
+        "shared": calls.shared(overlap, n_test),
+    }
 
 
 def _told(chosen: Threshold) -> Json:

@@ -63,9 +63,8 @@ export function icon(name) {
 /** @returns {string} such as "12,345" or "0.715" */
 export const number = (value, digits = 3) =>
   (Number.isFinite(value) ? value.toLocaleString("en", { maximumFractionDigits: digits }) : "not defined");
-/** @returns {string} such as "1 run" or "1,200 runs" */
-export const plural = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
-export const images = (n) => plural(n, "image");
+/** @returns {string} such as "1 image" or "1,200 images" */
+export const images = (n) => `${number(n)} image${n === 1 ? "" : "s"}`;
 /** A moment, given in UTC, as people here write it. */
 export const localTime = (at, timeStyle = "short") =>
   (at ? new Date(at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle }) : "");

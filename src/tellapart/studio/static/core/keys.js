@@ -37,13 +37,9 @@ function wanted(target, stroke) {
   return control.matches("input, [role=slider], [role=tab]") && MOVES.test(stroke);
 }
 
-const caps = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Backspace: "⌫" };
-const readable = (stroke) => stroke.replace(/Arrow\w+|Backspace/, (name) => caps[name]).replace(" ", " then ")
-  .replace(/(^| |\+)([a-z])(?= |$)/g, (_, before, letter) => before + letter.toUpperCase());
-
 /** The keyboard of one page or widget.
  * @param {Document|Element} host where keys are listened for
- * @param {Object<string, string[]>} actions -> key, and what it does; same words share a line of help
+ * @param {Object<string, string[]>} actions -> key, what it does (same words share a line of help), and its caption
  * @returns {object} {bind(scope, {action: handler}), cap(action), help()}
  *   `bind` returns what unbinds. Handlers get the event; one that returns false did nothing, and the next is asked, the
  *   last bound first. `label` stands for label1 to label20, and gets the number from 0 as second argument. Keys reach a
@@ -94,7 +90,7 @@ export function keyboard(host, actions) {
   showOff();
   return {
     /** An action's key, to stand on a button. */
-    cap: (action) => h("kbd", readable(keyOf(action))),
+    cap: (action) => h("kbd", actions[action]?.[2]),
     bind(scope, handlers) {
       const entry = { scope, handlers };
       bound.push(entry);
@@ -104,7 +100,7 @@ export function keyboard(host, actions) {
       const lines = new Map();
       for (const [action, [, text]] of Object.entries(actions)) {
         if (!text || !bound.some(({ handlers }) => handlerOf(handlers, action))) continue;
-        lines.set(text, [...(lines.get(text) ?? []), h("kbd", readable(keyOf(action)))]);
+        lines.set(text, [...(lines.get(text) ?? []), h("kbd", actions[action]?.[2])]);
       }
       const rows = [...lines].map(([text, keys]) => h("div", h("dt", keys), h("dd", text)));
       const switched = (on) => { switchOff(!on); showOff(); };

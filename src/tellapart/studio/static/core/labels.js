@@ -66,11 +66,10 @@ export function labelling({ ask, emit, announce, toast }) {
     const found = new Map(clashes.map((clash) => [clash.i, clash]));
     const now = items.map((item) => (found.has(item.i) ? withValue(item, field, found.get(item.i).found) : item));
     emit("changed", { items: now });
-    const idOf = new Map(items.map(({ i, id }) => [i, id])); // of those never seen, the id is not known
     const rows = clashes.slice(0, MOST_TOLD).map((clash) =>
-      [idOf.get(clash.i) ?? `image ${clash.i}`, clash.found || "blank", clash.by ?? "the data", value || "blank"]);
-    const many = clashes.length > 1 || items.length > 1, more = clashes.length - rows.length;
-    const which = many ? `${number(clashes.length)} of these ${number(items.length)}` : "this";
+      [clash.id, clash.found || "blank", clash.by ?? "the data", value || "blank"]);
+    const more = clashes.length - rows.length;
+    const which = items.length > 1 ? `${number(clashes.length)} of these ${number(items.length)}` : "this";
     const content = h("div", h("p", `Somebody changed ${which} since you looked. Nothing of yours was written.`),
       table(["Image", "Now", "By", "Yours"], rows, { label: "Changes" }),
       more > 0 && h("p", `and ${number(more)} more`));

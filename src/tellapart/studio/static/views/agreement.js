@@ -1,21 +1,16 @@
 // How far reviewers agree, and settling what they disagree on.
-import { fill, h, images, localTime, number } from "../core/dom.js";
+import { fill, h, images, localTime } from "../core/dom.js";
 import { button, empty, group, panel, quiet, table } from "../core/parts.js";
-import { percent } from "/shared/curves.js";
 
 /** The answer of a reviewer who holds no label right, because the image should not be used. */
 export const EXCLUDED = "(excluded)";
 /** A reviewer's answer in words. */
 export const inWords = (answer) => (answer === EXCLUDED ? "not to be used" : answer);
-const figure = (value) => value.toFixed(2).replace("-", "−");
 
 /** Ask, and draw it in `place`; @param {object} context of the view */
 export async function drawAgreement(place, context) {
   const { ask, labels, overview, toast } = context;
-  const { pairs, reviewers, all, rows, disagreements } = await ask("agreement");
-  const agreed = ({ a, b, n, observed, kappa, ci95 }) =>
-    [b ? `${a} and ${b}` : a, number(n), n ? percent(observed) : "–",
-      kappa === null ? "not defined" : figure(kappa), ci95 ? ci95.map(figure).join(" to ") : "–"];
+  const { table: agreed, methods, so_far: soFar, rows, disagreements } = await ask("agreement");
   async function settle({ item, answers }, answer) {
     const seen = { seen: item.label, answered: answers[overview.actor] ?? "" };
     try {
@@ -35,15 +30,12 @@ export async function drawAgreement(place, context) {
       [settled && h("div.quiet", `settled by ${settled.actor}, ${localTime(settled.at)}`),
         group(`Settle ${item.id}`, choices)]];
   }
-  if (!pairs.length) {
-    const who = reviewers.map(({ name, n }) => `${name} has answered ${number(n)}`).join(", ");
-    return void fill(place, empty("Two reviewers are needed", [`So far ${who || "nobody has answered yet"}. A `,
+  if (!agreed.length) {
+    return void fill(place, empty("Two reviewers are needed", [`So far ${soFar || "nobody has answered yet"}. A `,
       "colleague reviews the same images with ", h("code", "tellapart studio … --user NAME"), ", best in the blind."]));
   }
-  const everybody = all ? [agreed({ a: `All ${reviewers.length} (Fleiss)`, ...all })] : [];
-  const methods = [...new Set([...pairs, all].map((one) => one?.method).filter(Boolean))].join("; ");
   fill(place, panel("Agreement beyond chance",
-    table(["Reviewers", "Images", "Agree on", "Kappa", "95 % interval"], [...pairs.map(agreed), ...everybody],
+    table(["Reviewers", "Images", "Agree on", "Kappa", "95 % interval"], agreed,
       { label: "Agreement of reviewers", numbers: 1 }),
     quiet("Of each reviewer's first answers, before anything was talked over. Kappa of two is Cohen's: 0 is chance, 1 ",
       "is agreement on every image.", methods && ` Interval: ${methods}.`)),

@@ -3,7 +3,6 @@ import { dialog, fill, give, h, icon, number, refill } from "../core/dom.js";
 import { badge, button, empty, panel, problem, quiet, stateChoice, table, tick } from "../core/parts.js";
 import { paged } from "../core/transport.js";
 
-const KINDS = ["conflicting labels", "leak", "identical files", "near-duplicates"];
 const PAGE = 20, MOST = 100; // clusters: at first, and in one answer
 const MOST_SHOWN = 12, MOST_KEYS = 20, BLINK_MS = 600;
 const namesIn = ({ images }) => [...new Set(images.map(({ label }) => label))];
@@ -11,7 +10,7 @@ const namesIn = ({ images }) => [...new Set(images.map(({ label }) => label))];
 export async function mount(root, context) {
   const { ask, state, keys, labels, overview, toast, announce, complain, go } = context;
   const write = !overview.read_only, classes = overview.class_names;
-  let rows = [], told = { total: 0, open: 0, kinds: {} }, at = 0, chosen = 0;
+  let rows = [], told = { total: 0, open: 0, choices: {} }, at = 0, chosen = 0;
   const bar = h("div.bar.duplicates-bar"), made = h("div", { "aria-live": "polite" }), list = h("div.clusters");
   fill(root, h("h1.unseen", "Duplicates"), bar, made, list);
   const which = () => ({ kind: state.get("kind"), all: state.get("all") === "yes" });
@@ -45,15 +44,10 @@ export async function mount(root, context) {
     fill(made, h("p.note", "Looking at every image for copies, then dealing them anew …"));
     try {
       const split = await ask("split"), names = split.class_names;
-      const joined = ([kind, n]) => [`${number(n)} × ${kind} lay on two sides, now on one; for example `,
-        h("code", split.joined[kind][0].join(" = "))];
-      const facts = [...Object.entries(split.n_joined).map(joined),
-        `${number(split.kept_together)} images are copies of another or of its group, and go where that goes`,
-        ...(split.leaks.length ? split.leaks : ["No leak is left"])];
       const cells = (row) => [row.split, ...["images", "groups", ...names].map((name) => number(row[name]))];
       const how = ` · train with --split and this file; ${number(split.n_excluded)} excluded`;
       fill(made, panel([icon("accept"), " A new split, with the corrections in force"],
-        h("p", h("code", split.path), h("span.quiet", how)), h("ul", facts.map((fact) => h("li", fact))),
+        h("p", h("code", split.path), h("span.quiet", how)), h("ul", split.facts.map((fact) => h("li", fact))),
         table(["Part", "Images", "Independent", ...names], split.rows.map(cells), { label: "Parts", numbers: 1 })));
     } catch (error) { fill(made, problem(error.message)); }
     return load();
@@ -61,9 +55,9 @@ export async function mount(root, context) {
 
   // ---- showing ----
   function draw() {
-    const kinds = ["", ...KINDS].map((name) => [name, name ? `${name} (${number(told.kinds[name])})` : "All kinds"]);
     const left = told.total - rows.length, decided = (on) => state.set({ all: on ? "yes" : null }, { push: true });
-    refill(bar, [stateChoice(state, "kind", kinds, { "data-key": "kind", "aria-label": "Which clusters" }),
+    refill(bar, [stateChoice(state, "kind", Object.entries(told.choices),
+      { "data-key": "kind", "aria-label": "Which clusters" }),
       tick("also those decided on", state.get("all") === "yes", decided, { "data-key": "all" }),
       h("span.quiet.number", `${number(told.open)} to decide on`),
       button("Make the split anew", makeSplit, { class: "push", "data-key": "split", disabled: !write })], root);
@@ -81,10 +75,9 @@ export async function mount(root, context) {
     });
   }
   function card(cluster, k) {
-    const { images, kinds, now, state: standing, message, left_by: leftBy } = cluster, names = namesIn(cluster);
+    const { images, kinds, now, decided, message } = cluster, names = namesIn(cluster);
     const act = (name, text, click, extra) =>
       button(text, click, { "data-key": `${k}-${name}`, disabled: !write, ...extra });
-    const done = { settled: "settled", left: `left as it is by ${leftBy.join(", ")}` }[standing];
     const all = (name) => {
       const n = classes.indexOf(name) + 1, cap = n > 0 && n <= MOST_KEYS && keys.cap(`label${n}`);
       return act(`all-${name}`, [`All ${name}`, cap], () => oneLabel(cluster, name));
@@ -92,7 +85,7 @@ export async function mount(root, context) {
     const wrong = (kind) => badge(kind, now.includes(kind) ? "warn" : "", now.includes(kind) && "warning");
     const rest = images.length - MOST_SHOWN, says = `Cluster ${k + 1} of ${told.total}: ${kinds.join(", ")}`;
     return h("section.panel.cluster", { "aria-label": says, focusin: () => point(k) },
-      h("div.bar", kinds.map(wrong), done && badge(done, "good", "accept"), h("span.quiet.message", message)),
+      h("div.bar", kinds.map(wrong), decided && badge(decided, "good", "accept"), h("span.quiet.message", message)),
       h("ul.copies", images.slice(0, MOST_SHOWN).map((item, n) => copy(cluster, item, n, k))),
       rest > 0 && quiet(`and ${number(rest)} more, which every decision here concerns too`),
       h("div.bar", names.length > 1 && names.map(all), act("leave", "Leave as it is", () => leave(cluster)),
@@ -109,11 +102,8 @@ export async function mount(root, context) {
       button(["Keep only this", keys.cap("keep")], () => keepOne(cluster, item),
         { disabled: !write, "data-key": `${k}-keep-${n}` }));
   }
-  const nothing = () => (overview.has_findings ? empty("No cluster is left to decide on",
-      "Whatever you decided, the images that show the same are on one side of a split that is made anew.")
-    : empty("No copies are known", ["A check of the data finds identical files, near-duplicates, and which of them ",
-      "have different labels or lie on two sides of a split."],
-      button("Check the data", () => go("training"), { class: "primary" })));
+  const nothing = () => empty(...told.nothing,
+    !overview.has_findings && button("Check the data", () => go("training"), { class: "primary" }));
   /** Lay two images of a cluster over one another. */
   function compare({ images, pairs }, n) {
     const first = images[n], partner = pairs.find(([a, b]) => a === first.i || b === first.i) ?? [];

@@ -11,8 +11,7 @@ const MOST_VALUES = 12, ASK_FROM = 200, SETTLE_MS = 300;
 
 export async function mount(root, context) {
   const { ask, state, labels, keys, overview, announce, toast, on } = context;
-  const classes = [...overview.class_names], may = !overview.read_only, titles = overview.facets;
-  const facetNames = [...new Set([...Object.keys(titles), ...overview.marks.map(([name]) => name)])];
+  const classes = [...overview.class_names], may = !overview.read_only, facetNames = overview.facets;
   const open = new Set(), whole = new Set(), timers = {};
   let shown = null, closeup = null, counting = 0, runs = [];
 
@@ -101,30 +100,19 @@ export async function mount(root, context) {
     if (runs.length > 1) await count();
   }
   async function count() {
-    const mine = ++counting, now = query(), counts = await ask("facets", now);
-    if (mine === counting) drawFacets(counts, now);
+    const mine = ++counting, now = query(), { groups } = await ask("facets", now);
+    if (mine === counting) drawFacets(groups, now);
   }
-  function drawFacets(counts, now) {
+  function drawFacets(groups, now) {
     const used = now.search || facetNames.some((name) => now[name]), usual = overview.run;
     const chooseRun = (name) => choose({ run: name === usual ? null : name });
     const run = runs.length > 1 && h("label.of-run", h("span.quiet", "Predictions of"),
       choice(runs, now.run ?? usual, chooseRun, { "data-key": "run" }));
-    const marks = overview.marks.filter(([name]) => counts[name].yes || now[name])
-      .map(([name, is, text]) => [name, is, text, counts[name][is] ?? 0, now[name] === is]);
     refill(facets, [run || (now.run && quiet(`Predictions of ${now.run}`)),
       used && button([icon("close"), "Clear all filters"], clearFilters, { "data-key": "clear" }),
-      Object.keys(titles).map((name) => drawFacet(name, counts[name])), drawGroup("marks", "Decisions", marks)]);
+      groups.map(drawGroup)]);
   }
-  function drawFacet(facet, counts) {
-    const values = Object.entries(counts), wanted = state.names(facet);
-    if (facet !== "label") values.sort((a, b) => b[1] - a[1]);
-    const telling = values.length >= (facet === "finding" || facet === "by" ? 1 : 2);
-    const text = (name) => (facet === "split" && name === "none" ? "in no part" : name);
-    const rows = values.map(([name, n]) => [facet, name, text(name), n, wanted.includes(name)]);
-    return (facet === "label" || wanted.length > 0 || telling) && drawGroup(facet, titles[facet], rows);
-  }
-  function drawGroup(key, text, rows) {
-    if (!rows.length) return null;
+  function drawGroup({ key, title, rows }) {
     const n = rows.filter((one) => one[4]).length, folded = FOLDED.includes(key);
     const some = whole.has(key) ? rows : rows.filter((one, k) => k < MOST_VALUES || one[4]);
     const toggle = (facet, value) => (on) => {
@@ -138,7 +126,7 @@ export async function mount(root, context) {
     const more = () => { whole.add(key); count(); };
     const folds = ({ target }) => (target.open === folded ? open.add(key) : open.delete(key));
     return h("details", { open: n > 0 || folded === open.has(key), toggle: folds },
-      h("summary", text, n > 0 && badge(n)), h("ul", some.map(row)),
+      h("summary", title, n > 0 && badge(n)), h("ul", some.map(row)),
       some.length < rows.length && button(`${rows.length - some.length} more`, more, { class: "plain" }));
   }
 

@@ -79,15 +79,14 @@ export async function mount(root, context) {
       batches.length < total && button("Older", pages.more, { "data-key": "older" })], root);
   }
   function row(batch) {
-    const { moves, n, undoes, undone } = batch, by = undoes ? `undo of ${undoes}` : batch.source;
+    const { moves, n, undoes, undone } = batch, verb = undoes ? "Redo" : "Undo";
     const pictures = batch.images.filter(({ i }) => i !== null).map(({ i, id }) =>
       context.picture(i, { alt: id, title: id, loading: "lazy", width: 40, height: 40 }));
-    const verb = undoes ? "Redo" : "Undo", why = batch.why && !undoes ? ` · “${batch.why}”` : "";
     const own = { "data-key": `batch ${batch.batch}`, disabled: overview.read_only };
     return h("li", { class: undone ? "undone" : "" }, h("span.number.which", batch.batch),
       h("div.what", h("p", h("b", inWords(moves.slice(0, 4))),
         moves.length > 4 && ` and ${moves.length - 4} other kinds of change`,
-        undone && badge("taken back", "", "undo")), quiet(`${batch.actor} · ${moment(batch.at)} · ${by}${why}`)),
+        undone && badge("taken back", "", "undo")), quiet(`${batch.actor} · ${moment(batch.at)} · ${batch.says}`)),
       h("div.of-batch", pictures, n > 1 ? h("span.quiet.number", images(n)) : h("span.path", batch.images[0].id)),
       !undone && button([icon(verb.toLowerCase()), verb], () => undo(batch),
         { ...own, "aria-label": `${verb} batch ${batch.batch}` }));

@@ -1,19 +1,11 @@
 // Results: what a run's predictions are worth, the images behind each number, and how two runs differ.
 import { announce, fill, h, images, number, refill } from "../core/dom.js";
-import { boundsOf, changeOf, estimated, FIGURES, valueOf } from "../core/figures.js";
 import { badge, button, choice, empty, group, labelled, link, note, problem, quiet } from "../core/parts.js";
 import { scoreBars, scrolling, stateChoice, table, tick } from "../core/parts.js";
 import { card, look } from "../core/strip.js";
 import { patiently } from "../core/transport.js";
 import { percent } from "/shared/curves.js";
 
-const FIRST = {
-  true: ["sensitivity", "specificity", "roc_auc_macro", "accuracy", "ppv", "npv"],
-  false: ["accuracy", "balanced_accuracy", "roc_auc_macro", "mcc"],
-};
-const BY_CLASS = ["precision", "recall", "specificity", "f1", "roc_auc"];
-const KINDS = { wrong: "Wrong", confident: "Confident and wrong", uncertain: "Least certain", right: "Right" };
-const OUTCOMES = { "both right": "Both right", fixed: "Fixed", broken: "Broken", "both wrong": "Both wrong" };
 const PAGE = 24;
 
 /** A part of the page, drawn anew when one of its parameters changes. A late answer is dropped, focus is kept.
@@ -41,42 +33,31 @@ function span({ value: at, ci95 }) {
   const style = at !== null && ci95 && { "--low": ci95[0], "--high": ci95[1], "--at": at };
   return style && h("span.span", { "aria-hidden": "true", style }, h("i"), h("b"));
 }
-const told = (name, estimate) => h("span", { title: estimate.method }, estimated(name, estimate));
+const told = ({ method, says, range }) => h("span", { title: method }, says, h("small", range));
 
 /** The bar at the top: which run, compared with which, under which labels. */
-function toolbar({ run, runs, relabelled, excluded, corrected }, { state }) {
+function toolbar({ run, runs, since, corrected }, { state }) {
   const which = (key, names, chosen) =>
     stateChoice(state, key, names, { chosen, also: { outcome: null }, "data-key": key });
   const others = [["", "no other run"], ...runs.filter((name) => name !== run)];
   return h("div.bar", labelled("Run", which("run", runs, run)),
     runs.length > 1 && labelled("Compare with", which("with", others, state.get("with"))),
-    (relabelled > 0 || excluded > 0 || corrected) && tick("Figures under corrected labels", corrected,
+    (since || corrected) && tick("Figures under corrected labels", corrected,
       (on) => state.set({ corrected: on ? "yes" : null }), { "data-key": "corrected" }));
 }
 
 /** What was corrected since the run, and what to do about it. */
-function correctionNote({ relabelled, excluded, corrected, not_here: notHere, metrics }, { go }) {
-  const said = [relabelled && `${relabelled} of these labels ${relabelled === 1 ? "was" : "were"} corrected`,
-    excluded && `${images(excluded)} ${excluded === 1 ? "was" : "were"} left out`].filter(Boolean).join(" and ");
-  const figures = corrected
-    ? "These figures are worked out anew under the labels in force; the run’s own stay as they are stored."
-    : ["The figures below are those that the run stored; the grid shows labels as they are now, so that a cell may ",
-      "open fewer or more images."];
-  return [said && note(`${said} since this run: `, link("retrain", () => go("training"), { "data-key": "retrain" }),
-    " or re-evaluate. ", figures),
-    notHere > 0 && quiet(`${images(notHere)} of ${number(metrics.n_samples)} that this run tested `,
-      `${notHere === 1 ? "is" : "are"} not in this folder and cannot be shown.`)];
+function correctionNote({ since, which, gone }, { go }) {
+  const retrain = link("retrain", () => go("training"), { "data-key": "retrain" });
+  return [since && note(`${since} since this run: `, retrain, " or re-evaluate. ", which), gone && quiet(gone)];
 }
 
-function headline({ metrics, basis }) {
-  const first = FIRST["threshold" in metrics].filter((name) => metrics[name]);
-  const rest = Object.keys(FIGURES).filter((name) => metrics[name]?.method && !first.includes(name));
-  const figure = (name) => h("li", { title: metrics[name].method }, h("h3", FIGURES[name]),
-    h("p.value", valueOf(name, metrics[name].value)), span(metrics[name]),
-    h("p.quiet.number", boundsOf(name, metrics[name].ci95)));
-  const row = (name) => h("tr", h("th", { scope: "row" }, FIGURES[name]), h("td.n", told(name, metrics[name])));
-  return [h("p", basis), h("ul.cards", first.map(figure)),
-    rest.length > 0 && h("details", h("summary", "All figures"), h("table.table", h("tbody", rest.map(row))))];
+function headline({ cards, others, basis }) {
+  const card = (one) => h("li", { title: one.method }, h("h3", one.label), h("p.value", one.says), span(one),
+    h("p.quiet.number", one.range));
+  const row = (one) => h("tr", h("th", { scope: "row" }, one.label), h("td.n", told(one)));
+  return [h("p", basis), h("ul.cards", cards.map(card)), others.length > 0
+    && h("details", h("summary", "All figures"), h("table.table", h("tbody", others.map(row))))];
 }
 
 /** The confusion matrix: every number that is not 0 is a button that opens its images in the grid. */
@@ -117,34 +98,25 @@ function moveAmongCells(event) {
   }
 }
 
-function perClass({ metrics, labels, run }, { go }) {
+function perClass({ by_class: classes, labels, run }, { go }) {
   const open = (name) => link(name, () => go("grid", { label: labels[name], correct: "wrong", run }),
     { "data-key": `class ${name}`, title: `the wrong ones of ${name}` });
-  const row = ([name, found]) =>
-    [open(name), number(found.support), ...BY_CLASS.map((figure) => told(figure, found[figure]))];
-  return h("div", h("h2", "By class"), table(["Class", "Images", ...BY_CLASS.map((figure) => FIGURES[figure])],
-    Object.entries(metrics.per_class).map(row), { label: "Figures by class", numbers: 1 }));
+  const heads = ["Class", "Images", ...classes[0].figures.map(({ label }) => label)];
+  const row = ({ name, n, figures }) => [open(name), number(n), ...figures.map(told)];
+  return h("div", h("h2", "By class"), table(heads, classes.map(row), { label: "Figures by class", numbers: 1 }));
 }
 
-function bySubgroup({ subgroups }) {
-  const heading = h("h2", "By subgroup");
-  if (!subgroups.length) {
-    return [heading, quiet("The images have no metadata column of few values, such as sex, site or age; a manifest ",
-      "can bring some. Then this shows whether the model is as good for everyone.")];
-  }
-  const figures = Object.keys(subgroups[0].figures), units = subgroups.some((one) => one.n_units !== one.n);
-  const small = subgroups.filter((one) => one.small).length;
-  const cell = (name, found) => h("span", { title: found.method }, valueOf(name, found.value), span(found),
-    h("small", found.n ? `${boundsOf(name, found.ci95)} · n ${number(found.n)}` : "no such image"));
+function bySubgroup({ subgroups, caution }) {
+  const units = subgroups.some((one) => one.n_units !== one.n);
+  const cell = (found) => h("span", { title: found.method }, found.says, span(found),
+    h("small", found.n ? `${found.range} · n ${number(found.n)}` : "no such image"));
   const row = (one) => [[h("small", `${one.column} `), one.value, one.small && badge("few", "warn", "warning")],
-    number(one.n), ...(units ? [number(one.n_units)] : []), ...figures.map((name) => cell(name, one.figures[name]))];
-  const heads = ["Subgroup", "Images", ...(units ? ["Groups"] : []), ...figures.map((name) => FIGURES[name])];
+    number(one.n), ...(units ? [number(one.n_units)] : []), ...Object.values(one.figures).map(cell)];
+  const figures = Object.values(subgroups[0]?.figures ?? {}).map(({ label }) => label);
+  const heads = ["Subgroup", "Images", ...(units ? ["Groups"] : []), ...figures];
   const begins = (k) => ({ class: subgroups[k - 1]?.column === subgroups[k].column ? "" : "begins" });
-  return [heading,
-    quiet(`Of ${subgroups.length} subgroups some differ by chance alone: look at the intervals, and at a difference `,
-      "that other data show too.",
-      small > 0 && ` ${small} of them: fewer than 30 independent images, which say little.`),
-    table(heads, subgroups.map(row), { label: "Figures by subgroup", looks: "subgroups", numbers: 1, row: begins })];
+  return [h("h2", "By subgroup"), quiet(caution), subgroups.length > 0 && table(heads, subgroups.map(row),
+    { label: "Figures by subgroup", looks: "subgroups", numbers: 1, row: begins })];
 }
 
 const bars = (item) => scoreBars(item.scores, item.predicted, { more: item.more });
@@ -204,46 +176,32 @@ function explanation(made, explain) {
 async function comparison(context, second) {
   const { state, ask } = context, [first, outcome] = [state.get("with"), state.get("outcome")];
   if (!first || first === second) return null;
-  const { n, difference, accuracy, p_value: p, counts, independent, relabelled } =
-    await ask("compare", { first, second });
-  const compared = `${second} compared with ${first}`, heading = h("h2", compared);
-  if (!n) {
-    return [heading, h("p.note", "No image was tested by both runs, so that they cannot be compared image by image. ",
-      "Train both with the same test set (a split in the data, or the same seed and test size).")];
-  }
-  const { value: gain, ci95 } = difference, change = (value) => changeOf("accuracy", value);
+  const { says, notes, counts } = await ask("compare", { first, second });
+  const compared = `${second} compared with ${first}`, told = notes.map((text) => h("p.note", text));
+  if (!says) return [h("h2", compared), told];
   const cell = (name) => {
     const click = () => state.set({ outcome: outcome === name ? null : name });
     const about = { "data-key": name, "aria-pressed": String(outcome === name), disabled: !counts[name] };
     return h("td", { class: ["fixed", "broken"].includes(name) && name },
-      h("button", { type: "button", ...about, click }, h("b", number(counts[name])), h("small", OUTCOMES[name])));
+      h("button", { type: "button", ...about, click }, h("b", number(counts[name])), h("small", name)));
   };
   const row = (name, ...cells) => h("tr", h("th", { scope: "row" }, name), cells.map(cell));
   const page = (start) => ask("outcomes", { first, second, outcome, start, count: PAGE });
-  return [heading,
-    h("p", `On ${images(n)} that both tested, ${second} is right on ${percent(accuracy[1])} and ${first} on `,
-      `${percent(accuracy[0])}: a difference of `, h("b", change(gain)),
-      ci95 && ` (95 % interval ${ci95.map(change).join(" to ")})`,
-      `. McNemar’s exact test: p ${p < 0.001 ? "< 0.001" : `= ${p.toFixed(3)}`}. `,
-      ci95 && ci95[0] <= 0 && ci95[1] >= 0 ? "Chance alone could explain it." : "Chance alone hardly explains it."),
-    !independent && h("p.note", "Several images come from one group, so that the test’s p is too small; the ",
-      "interval takes the groups into account."),
-    relabelled > 0 && quiet("Both are judged by the labels in force; ", images(relabelled),
-      relabelled === 1 ? " has " : " have ", "another one than when a run was made."),
+  return [h("h2", compared), h("p", says[0], h("b", says[1]), says[2]), told,
     h("table.confusion.paired", { "aria-label": compared },
       h("thead", h("tr", h("td"), h("th", { scope: "col" }, `${second} right`), h("th", { scope: "col" }, "wrong"))),
       h("tbody", row(`${first} right`, "both right", "broken"), row("wrong", "fixed", "both wrong"))),
-    outcome in OUTCOMES && await strip(context, second, page, "None.")];
+    outcome in counts && await strip(context, second, page, "None.")];
 }
 
 /** The kinds of images as tabs, and those of the chosen one. */
-async function gallery(context, { run, kinds, corrected }) {
-  const { state, ask } = context, chosen = state.get("show") in KINDS ? state.get("show") : "confident";
+async function gallery(context, { run, kinds, kind_names: names, corrected }) {
+  const { state, ask } = context, chosen = state.get("show") in kinds ? state.get("show") : "confident";
   const counted = (kind) => ["wrong", "right"].includes(kind) && h("small.number", number(kinds[kind]));
-  const tab = (kind) => button([KINDS[kind], counted(kind)], () => state.set({ show: kind }),
+  const tab = (kind) => button([names[kind], counted(kind)], () => state.set({ show: kind }),
     { "data-key": kind, "aria-pressed": String(kind === chosen) });
   const page = (start) => ask("ranked", { run, kind: chosen, corrected, start, count: PAGE });
-  return [h("h2", "Images"), group("Which images", Object.keys(KINDS).map(tab)),
+  return [h("h2", "Images"), group("Which images", Object.keys(kinds).map(tab)),
     await strip(context, run, page, "There are none.")];
 }
 

@@ -5,10 +5,6 @@ import { pickClass } from "../core/picker.js";
 import { drawAgreement, EXCLUDED, inWords } from "./agreement.js";
 import { zoom } from "./zoom.js";
 
-const REASONS = {
-  "": () => "All images in doubt", suspected: () => "Suspected labels",
-  disagreement: (run) => `Seen otherwise by ${run ?? "a run"}`,
-};
 const REFRESH_MS = 400;
 
 export async function mount(root, context) {
@@ -150,20 +146,17 @@ export async function mount(root, context) {
   const act = (action, text, click, { symbol, ...extra } = {}) =>
     button([symbol && icon(symbol), text, keys.cap(action)], click, { "data-key": action, ...extra });
   function drawBar() {
-    const { images, latest, reasons, run } = queue, tab = state.get("tab");
+    const { images, latest, choices: reasons } = queue, tab = state.get("tab");
     const view = (name, text) => button(text, () => state.set({ tab: name }, { push: true }),
       { "data-key": `tab-${name}`, "aria-pressed": String(tab === name) });
-    const reason = ([name, text]) => [name, name ? `${text(run)} (${number(reasons[name])})` : text()];
-    const which = stateChoice(state, "reason", Object.entries(REASONS).map(reason),
+    const which = stateChoice(state, "reason", Object.entries(reasons),
       { also: { i: null }, "data-key": "which", "aria-label": "Which images" });
-    const excluded = latest.excluded ? `, ${latest.excluded} excluded` : "";
-    const errors = latest.errors === 1 ? "1 was an error" : `${latest.errors} were errors`;
     const all = images.length, answered = all - open.size;
     refill(bar, [
       group("Show", view("", "Queue"), view("agreement", "Agreement")), !tab && [which,
         h("span.progress.number", h("progress", { max: all || 1, value: answered, "aria-label": "Answered" }),
           `${number(answered)} of ${number(all)} answered`),
-        latest.n > 0 && h("span.quiet.number.latest", `Of your last ${latest.n}, ${errors}${excluded}`),
+        latest.says && h("span.quiet.number.latest", latest.says),
         h("span.push", act("blind", "Blind", toggleBlind, { symbol: "blind", "aria-pressed": String(blind()) }))],
     ], root);
   }
@@ -196,9 +189,7 @@ export async function mount(root, context) {
       act("accept", `Make it ${inWords(here.answer)}`, accept, { symbol: "accept" })),
     evidence(), neighbourhood(false)];
   function doubt() {
-    const { item, suggested, reason, by } = here, doubted = suggested && suggested !== item.label;
-    const changed = item.changed ? ` ${item.given}, which has been changed` : "";
-    const why = { suspected: `The check suspects the label${changed}.`, disagreement: `Predicted by ${by}.` }[reason];
+    const { item, suggested, why } = here, doubted = suggested && suggested !== item.label;
     return [h("h2", `Labelled ${item.label}`, doubted && `, looks like ${suggested}`), quiet(why),
       h("div.bar", act("accept", doubted ? `Accept ${suggested}` : "Accept", accept,
         { class: "primary", symbol: "accept", disabled: !write || !suggested }),
@@ -220,9 +211,7 @@ export async function mount(root, context) {
   }
   const ways = () => h("div.bar.ways", act("previous", "Previous", move(-1)), act("next", "Next", move(1)),
     act("skip", "Skip", skip, off), act("undoBack", "Undo, back", back, { symbol: "undo", ...off }));
-  const nothing = () => empty("Nothing to review",
-    overview.has_findings || overview.has_predictions ? "No label is suspected, and no test image is seen otherwise."
-      : "Images are put in doubt by a check of the data, or by a run that was tested on some of them.",
+  const nothing = () => empty("Nothing to review", queue.nothing,
     !overview.has_findings && button("Check the data", () => go("training"), { class: "primary" }));
 
   // ---- keeping up ----

@@ -1,28 +1,20 @@
 // Threshold: move it or choose it by a rule, on validation images; store it with a reason, and look at the test once.
 import { fill, give, h, icon, images, localTime, number } from "../core/dom.js";
-import { FIGURES } from "../core/figures.js";
 import { badge, button, empty, form, labelled, note, panel, quiet } from "../core/parts.js";
-import { scrolling, stateChoice, submit, table } from "../core/parts.js";
+import { stateChoice, submit, table } from "../core/parts.js";
 import { card, look } from "../core/strip.js";
-import { decisionCurve, explorer, percent, range } from "/shared/curves.js";
+import { decisionCurve, explorer, percent } from "/shared/curves.js";
 
-const SHOWN = ["sensitivity", "specificity", "ppv", "npv"];
 const WAIT_MS = 150, MOST_IMAGES = 12, LONGEST_REASON = 1000;
-const times = (n) => (n === 1 ? "once" : n === 2 ? "twice" : `${n} times`);
 const short = (value) => Number(value.toPrecision(3)).toString();
 const ends = ({ band, value }) => (band ? band.map(short).join(" – ") : short(value));
 const numeral = (text) => (text.trim() === "" || !Number.isFinite(Number(text)) ? null : Number(text));
-const estimate = ({ value, ci95 }) => `${percent(value ?? NaN)} (${range(ci95)})`;
 
-/** Four shares as a table of one row, and the counts behind them. @param {object} told {tp, fp, fn, tn, figures} */
-function figureTable(told, label) {
-  const cell = (name, { value, ci95 } = told.figures[name]) =>
-    h("td", { "data-figure": name }, percent(value ?? NaN), h("small", value === null ? "no such image" : range(ci95)));
-  const [tp, fp, tn, fn] = ["tp", "fp", "tn", "fn"].map((count) => number(told[count]));
-  return [scrolling(label, h("table.table.figures",
-    h("thead", h("tr", SHOWN.map((name) => h("th", { scope: "col" }, FIGURES[name])))),
-    h("tbody", h("tr", SHOWN.map((name) => cell(name)))))),
-  quiet(`${tp} true and ${fp} false positives, ${tn} true and ${fn} false negatives.`)];
+/** Four shares as a table of one row, and the counts behind them. */
+function figureTable({ shares, counted }, label) {
+  const cell = ({ name, says, range }) => h("span", { "data-figure": name }, says, h("small", range));
+  const heads = shares.map((one) => one.label);
+  return [table(heads, [shares.map(cell)], { label, looks: "figures", title: -1 }), quiet(counted)];
 }
 
 /** Images with their labels and probabilities; ✓ where the call at this threshold is right. */
@@ -61,32 +53,20 @@ function rules({ positive }, choose, said) {
 }
 
 /** What was chosen since training, and what that means for the test set. */
-function record({ choices, n_test: tested, overlap }) {
-  const n = choices.length;
+function record({ choices, looks, shared }) {
   const rows = [...choices].reverse().map((one) => [localTime(one.at), one.by, ends(one), one.rule, one.why]);
-  const chosen = n > 0 && `, and with ${n === 1 ? "one choice" : `each of ${n} choices`} of a threshold`;
   const elsewhere = h("code", "tellapart evaluate");
-  return [!tested && quiet("This run has no test set: test the model on other images with ", elsewhere, "."),
-    tested > 0 && h("p.looks", `The test set of this run (${images(tested)}) has been looked at ${times(n + 1)}: `,
-      "after training", chosen, ". Choosing again because of what the test said makes its figures optimistic."),
-    overlap > 0 && note(`${number(overlap)} of the ${number(tested)} test images are also among these validation `,
-      "images, as after a cross-validation: test figures at a threshold chosen here are optimistic."),
-    n > 0 && h("details", h("summary", "Who chose what, when and why"),
-      table(["When", "Who", "Threshold", "Rule", "Why"], rows, { label: "Choices" }))];
+  return [looks ? h("p.looks", looks)
+    : quiet("This run has no test set: test the model on other images with ", elsewhere, "."), shared && note(shared),
+  rows.length > 0 && h("details", h("summary", "Who chose what, when and why"),
+    table(["When", "Who", "Threshold", "Rule", "Why"], rows, { label: "Choices" }))];
 }
 
 /** The answer to using a threshold: the test's figures, once, and what to do about copies of the model. */
-function outcome({ in_use: used, test, elsewhere, overlap }) {
-  const { referred, sensitivity, specificity } = test?.referral ?? {};
-  return [h("h3", icon("accept"), ` ${short(used.value)} is in use`),
-    test && [h("p", h("b", `On the test set (${images(test.n)})`),
-      overlap ? ", which shares images with the validation data:" : ", shown here once; the report keeps them:"),
-    figureTable(test, "Figures on the test set")],
-    referred && h("p", `With the band, ${estimate(referred)} go to a person; of the rest, sensitivity is `,
-      `${estimate(sensitivity)}, specificity ${estimate(specificity)}. Above, images of the band count as positive.`),
-    h("p", "Model card, report, metrics and predictions of the run agree with it. Older copies do not, until you run:"),
-    h("dl.elsewhere", elsewhere.map(({ where, command }) => [h("dt", where), h("dd", h("code", command))]))];
-}
+const outcome = ({ in_use: used, test, elsewhere }) => [h("h3", icon("accept"), ` ${short(used.value)} is in use`),
+  test && [h("p", h("b", test.says)), figureTable(test, "Figures on the test set"), test.band && h("p", test.band)],
+  h("p", "Model card, report, metrics and predictions of the run agree with it. Older copies do not, until you run:"),
+  h("dl.elsewhere", elsewhere.map(({ where, command }) => [h("dt", where), h("dd", h("code", command))]))];
 
 /** Mount the view; the address holds run, class, `at` (the threshold that moves) and `and` (a band's other end). */
 export async function mount(root, context) {
@@ -170,25 +150,17 @@ export async function mount(root, context) {
       return [quiet("With a second threshold, images between the two are referred to a person, and the service ",
         "answers that it abstains."), button("Set a second threshold", split)];
     }
-    const [low, high] = at < other ? [at, other] : [other, at], { positive, others, n } = data;
-    return [h("p", `Below ${short(low)} the model says ${others}, from ${short(high)} ${positive}. In between, `,
-      `${number(band.referred)} of ${images(n)} go to a person: ${estimate(band.figures.referred)}.`),
-    h("h3", "Of the rest"), figureTable(band, "Figures of the images that are not referred"),
+    return [h("p", band.says), h("h3", "Of the rest"), figureTable(band, "Figures of the images that are not referred"),
     h("div.bar", button(`Move the other end (${short(other)})`, () => go([other, at], rule)),
       button("One threshold only", () => go([at, null]))),
     quiet("The square marks the end that rests. Who ignores that the service abstains gets the label ",
-      `${positive} there.`)];
+      `${data.positive} there.`)];
   }
   function imagePart({ nearest, flips }) {
-    const n = flips.gained + flips.lost, from = Math.min(at, other ?? at);
-    const to = flips.gained ? data.positive : data.others;
-    const used = data.in_use && short(data.in_use.value);
-    const becomes = `${images(n)} ${n === 1 ? "becomes" : "become"} ${to}`;
-    const [right, wrong] = [flips.right, n - flips.right].map((count) => number(count));
-    const changes = n ? `Against the threshold in use, ${used}, ${becomes}: ${right} of them rightly, ${wrong} wrongly.`
-      : `No image is called otherwise than at the threshold in use, ${used}.`;
-    return [used && [h("h2", "What changes"), h("p", changes)], n > 0 && strip(context, data, flips.items, from),
-      h("h2", "Nearest to the threshold"), strip(context, data, nearest, from)];
+    const n = flips.gained + flips.lost;
+    return [data.in_use && [h("h2", "What changes"), h("p", flips.says)],
+      n > 0 && strip(context, data, flips.items, Math.min(at, other ?? at)),
+      h("h2", "Nearest to the threshold"), strip(context, data, nearest, Math.min(at, other ?? at))];
   }
   /** The bar at the top: which run, which class. */
   function top() {
@@ -199,7 +171,7 @@ export async function mount(root, context) {
   }
   function skeleton() {
     drawn = key();
-    const { positive, others, n, unit, class_names: names, points: { positives, negatives } } = data;
+    const { positive, class_names: names, basis } = data;
     const why = h("textarea.field", { rows: 2, required: true, maxlength: LONGEST_REASON });
     const told = h("div.told", { role: "status" }), past = h("div", record(data));
     const use = submit("Use this threshold", "primary"), ruled = h("p.said", { role: "status" });
@@ -221,12 +193,7 @@ export async function mount(root, context) {
       ? ["A threshold is stored for models of two classes; with more, the answer is the most probable class. ",
         "Here it is only to look at."]
       : overview.read_only && "This studio only reads.";
-    const scored = data.data === "out-of-fold" ? "each scored by a model that had not learned from it (out of fold)"
-      : "which the model did not learn from";
-    fill(root, top(), h("p.basis", badge("validation data", "good"),
-      ` ${images(n)}, ${number(positives)} ${positive} and ${number(negatives)} ${others}, ${scored}. `,
-      "The test set is not in any figure here. Intervals are 95 %",
-      unit === "groups" && ", images of one group counted together", "."),
+    fill(root, top(), h("p.basis", badge("validation data", "good"), " ", basis),
     places.plot, h("p.quiet.hint",
       "Click or drag on a curve, or move the slider with the arrow keys. Give the prevalence where the model is to be ",
       "used, and PPV and NPV are those to expect there, with a range from the ends of the intervals of sensitivity ",

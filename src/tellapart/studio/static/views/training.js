@@ -1,44 +1,26 @@
 // Runs, past and under way: how they go, what they came to, and one more with the labels as they are now.
-import { confirmDialog, fill, h, icon, localTime, number, plural, refill } from "../core/dom.js";
-import { changeOf, FIGURES, LESS_IS_BETTER, valueOf } from "../core/figures.js";
+import { confirmDialog, fill, h, icon, localTime, number, refill } from "../core/dom.js";
 import { badge, bars, button, choice, form, link, note, problem, quiet, submit, table, tick } from "../core/parts.js";
-import { lineChart, percent, range } from "/shared/curves.js";
+import { lineChart } from "/shared/curves.js";
 
 const STYLES = ["s1", "s2", "s3", "s4"];
 const BADGES = {
   running: ["good", "play"], done: ["", "accept"], failed: ["warn", "warning"], damaged: ["warn", "warning"],
   stopped: ["warn", "stop"], unfinished: ["warn", "stop"],
 };
-const EPOCH = {
-  train_loss: "training loss", val_loss: "validation loss", train_accuracy: "training accuracy",
-  val_accuracy: "validation accuracy", images_per_second: "images/s",
-};
-const MOST_STAGES = 8, BUSY_MS = 1000, IDLE_MS = 4000;
+const BUSY_MS = 1000, IDLE_MS = 4000;
 const stateOf = (state) => badge(state, ...(BADGES[state] ?? []));
-const duration = (s) =>
-  (s < 90 ? `${Math.ceil(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
-const share = (figure) => figure?.value != null && [percent(figure.value), h("small", ` ${range(figure.ci95)}`)];
-const changes = ({ relabelled, excluded }) => plural(relabelled + excluded, "label change");
-
-/** What work does now and has done: a line of rate and time left, and a bar for every stage; past epochs share one. */
-function stagesOf({ stages, rate, left_s: left, state, epochs = 0, rows = [] }) {
-  if (state !== "running") return null;
-  const now = stages.at(-1), past = (stage) => stage !== now && /^epoch \d/.test(stage.description);
-  const shown = stages.filter((stage) => stage.total && !past(stage)).slice(-MOST_STAGES);
-  if (rows.length) shown.splice(-1, 0, { description: "epochs", done: rows.length, total: epochs, unit: "epoch" });
-  const bar = ({ description, done, total, unit }) =>
-    ({ name: description, share: done / total, says: `${number(done)} of ${plural(total, unit)}` });
-  const pace = [rate && `${number(rate, 1)} ${now.unit}s/s`, left != null && `about ${duration(left)} left`];
-  const doing = now ? [now.description, pace.filter(Boolean).join(", ")].filter(Boolean).join(" · ")
-    : "starting (loading the libraries takes a few seconds)";
-  return [h("p.now", `Now: ${doing}`), shown.length > 0 && bars(shown.map(bar), "stages")];
-}
+const share = (figure) => figure && [figure.says, h("small", ` ${figure.range}`)];
+/** What work does now and has done. */
+const stagesOf = ({ state, now, bars: rows }) =>
+  state === "running" && [h("p.now", now), rows.length > 0 && bars(rows, "stages")];
 
 /** Loss and accuracy by epoch: of one run on training and validation images, of several on validation images. */
 function curves(histories) {
   const drawn = histories.filter(({ rows }) => rows.length).slice(0, STYLES.length);
   if (!drawn.length) return null;
-  const [{ rows }] = drawn, alone = drawn.length === 1, domain = [0, Math.max(5, ...drawn.map(({ epochs }) => epochs))];
+  const [{ rows, columns }] = drawn, alone = drawn.length === 1;
+  const domain = [0, Math.max(5, ...drawn.map(({ epochs }) => epochs))];
   const line = (name, style, rows, key) => ({ name, style, points: rows.map((row) => [row.epoch, row[key]]) });
   const chart = (what, most) => {
     const both = () => [line("training images", "s2", rows, `train_${what}`),
@@ -51,34 +33,21 @@ function curves(histories) {
     const [x, y] = [{ label: "epoch", domain }, { label: what, domain: ends }];
     return lineChart({ title: `${what} by epoch`, x, y, series, marks });
   };
-  const cells = (row) => [row.epoch, ...Object.keys(EPOCH).map((key) => number(row[key]))];
+  const cells = (row) => [row.epoch, ...Object.keys(columns).map((key) => number(row[key]))];
   return h("div.curves", h("div.pair", chart("loss"), chart("accuracy", 1)),
     quiet("◆ marks the epoch that is kept: the lowest loss on validation images."),
     alone && h("details", h("summary", "The epochs as a table"),
-      table(["epoch", ...Object.values(EPOCH)], rows.map(cells), { label: "Epochs", numbers: 1 })));
+      table(["epoch", ...Object.values(columns)], rows.map(cells), { label: "Epochs", numbers: 1 })));
 }
 
 /** Two runs on the test images that both have. */
-function differenceTable({ before, after, n, n_before: nBefore, n_after: nAfter, relabelled, figures }) {
-  const row = ({ name, before: was, after: is, difference, ci95 }) => {
-    const ends = ci95?.map((end) => changeOf(name, end).replace(" points", "")).join(" to ") ?? "not estimable";
-    return [[FIGURES[name], LESS_IS_BETTER.includes(name) && h("small", "less is better")], valueOf(name, was),
-      valueOf(name, is), changeOf(name, difference),
-      [ends, ci95?.[0] <= 0 && ci95[1] >= 0 && h("small", "may be chance")]];
-  };
-  const some = n < nBefore || n < nAfter ? ` (of ${number(nBefore)} and ${number(nAfter)})` : "";
-  return h("section.panel.difference", h("h2", `${before} → ${after}`),
-    h("p", `Both on the same ${plural(n, "test image")}${some}, with the labels that ${after} was tested with`,
-      relabelled ? `: ${number(relabelled)} of them with another label than when ${before} was tested.` : "."),
+function differenceTable({ before, after, says, figures }) {
+  const row = ({ words }) => [[words.label, words.note && h("small", words.note)], words.before, words.after,
+    words.difference, [words.interval, words.chance && h("small", words.chance)]];
+  return h("section.panel.difference", h("h2", `${before} → ${after}`), h("p", says),
     table(["Figure", before, after, "Difference", "95 % interval"], figures.map(row),
       { label: "Difference", numbers: 1 }));
 }
-
-/** What a run was made of, and came to, in a sentence. */
-const factsOf = ({ n, n_test: tested, seconds, seed, corrections, accuracy }) => n != null && h("p",
-  `${plural(n, "image")}, ${tested == null ? "none" : number(tested)} of them for testing; seed ${seed}; `,
-  `${changes(corrections ?? { relabelled: 0, excluded: 0 })}; took ${duration(seconds)}.`,
-  accuracy && [" Accuracy ", h("b", percent(accuracy.value)), ` (${range(accuracy.ci95)}).`]);
 
 /** One run: what it does or did, its buttons and its log; `update` is told each new history and its row. */
 function runPanel(context, name, refresh) {
@@ -106,7 +75,7 @@ function runPanel(context, name, refresh) {
       tryIt: done, resume: write && command && ["stopped", "failed"].includes(state) };
     for (const [key, one] of Object.entries(buttons)) one.hidden = !shown[key];
     const ending = "It ends after this epoch; the best one is then tested and kept.";
-    fill(body, error && problem(error), stopping && running && h("p.note", ending), row && factsOf(row),
+    fill(body, error && problem(error), stopping && running && h("p.note", ending), row?.facts && h("p", row.facts),
       stagesOf(history), only && curves([history]));
     printed.hidden = !lines.length;
     log.textContent = [command && `$ ${command}`, ...lines].filter(Boolean).join("\n");
@@ -152,9 +121,8 @@ function startForm(context, started) {
     sameTest.hidden = !run;
     showEpochs();
   };
-  const update = ({ changes: { relabelled, excluded }, runs: all, suggested: next, why_not: whyNot, running }) => {
-    heading.textContent = relabelled + excluded ? `Train with my ${changes({ relabelled, excluded })}` : "Train";
-    heading.title = `${plural(relabelled, "image")} relabelled, ${number(excluded)} excluded`;
+  const update = ({ corrections, runs: all, suggested: next, why_not: whyNot, running }) => {
+    heading.textContent = corrections ? `Train with my ${corrections}` : "Train";
     const finished = all.filter(({ state, backbone }) => state === "done" && backbone);
     const namesOf = (some) => some.map(({ name }) => name).join();
     if (namesOf(finished) !== namesOf(runs) || !fields.like.options.length) {
@@ -181,10 +149,8 @@ function checkPanel({ ask, go, overview }, refresh) {
   const stop = button([icon("stop"), "Stop"], act("check_stop")), see = button("Review them", () => go("review"));
   const node = h("section.panel.check", h("h2", "Check the data"), text, body, h("div.bar.end", stop, see, check));
   function update(found) {
-    const { state, checked_at: at, n_findings: n, changed, error, counts } = found, running = state === "running";
-    const what = n ? `${plural(n, "finding")} (${plural(counts.error, "error")}, ${plural(counts.warning, "warning")})`
-      : "nothing found";
-    fill(text, at ? `Checked ${localTime(at)}: ${what}${changed ? `; ${plural(changed, "image")} changed since` : ""}.`
+    const { state, checked_at: at, n_findings: n, error } = found, running = state === "running";
+    fill(text, at ? `Checked ${localTime(at)}: ${found.found}.`
       : "Looks for suspected labels, copies, leaks, shortcuts and bad files, in the background.");
     fill(body, error && problem(error), stagesOf(found));
     [check.hidden, stop.hidden, see.hidden] = [running || !write, !running || !write, !n];
@@ -223,12 +189,12 @@ export async function mount(root, context) {
       "aria-label": `compare ${name}`, "data-key": `compare ${name}` });
     const cells = (run) => [h("label.check", box(run)),
       [link(run.name, () => choose([run.name]), { "data-key": run.name }), h("small", localTime(run.when))],
-      [stateOf(run.state), run.corrections && h("small", changes(run.corrections))],
+      [stateOf(run.state), run.corrections && h("small", run.corrections)],
       [run.mode, h("small", run.backbone)], share(run.accuracy), share(run.balanced_accuracy)];
     const row = (k) => ({ "aria-selected": selected.includes(runs[k].name) && "true" });
     const heads = [h("span.unseen", "Compare"), "Run", "State", "Mode", "Accuracy", "Balanced"];
     return refill(list, table(heads, runs.map(cells),
-      { label: "Runs", looks: "runs", caption: plural(runs.length, "run"), title: 1, numbers: 4, row }));
+      { label: "Runs", looks: "runs", caption: listing.listed, title: 1, numbers: 4, row }));
   }
   async function follow(name) {
     const before = histories.get(name), rows = before?.rows ?? [];

@@ -68,10 +68,10 @@ export async function mount(root, context) {
       if (given.error) throw new Error(given.error);
       const { label, probability, probabilities, thumbnail, abstained } = given;
       const marks = threshold ? { [threshold.positive]: threshold.value } : {};
-      const line = threshold && `The line: called ${threshold.positive} from ${percent(threshold.value)}.`;
       fill(node, h("img", { src: thumbnail, alt: file.name }), h("div", name,
         h("p.said", h("b", label), ` ${percent(probability)} `, abstained && badge("for a person", "warn")),
-        scoreBars(probabilities, label, { most: MOST_CLASSES, marks }), line && quiet(line),
+        scoreBars(probabilities, label, { most: MOST_CLASSES, marks }),
+        threshold && quiet(`The line: called ${threshold.positive} from ${percent(threshold.value)}.`),
         !overview.read_only && correction(file, given)));
       announce(`${file.name}: ${label}, ${percent(probability)}`);
     } catch ({ message }) {

@@ -1,11 +1,10 @@
 // One image, closely: whole or pixel by pixel, with all that is known of it, and the same keys as in the grid.
-import { fill, h, icon, localTime, number, openDialog } from "../core/dom.js";
+import { fill, h, icon, localTime, openDialog } from "../core/dom.js";
 import { badge, button, scoreBars } from "../core/parts.js";
 import { pickClass } from "../core/picker.js";
 import { percent } from "/shared/curves.js";
 
 const LEAST = 0.05, MOST = 32, STEP = 1.25, PAN_PX = 60, MOST_EVENTS = 30;
-const FIELDS = { label: "Label", excluded: "Excluded", flagged: "Flag", review: "Review" };
 
 /** Open the close-up in a dialog.
  * @param {object} context of the view
@@ -117,17 +116,14 @@ export function zoom(context, list) {
     const row = ([name, value]) => value && [h("dt", name), h("dd", value)];
     const part = (name, content) => content && h("section", h("h3", name), content);
     if (file.problem) { note.textContent = ""; say(`This file cannot be shown: ${file.problem}.`); }
-    const { width, height, bytes, format } = file;
-    const size = width && `${number(width)} × ${number(height)} px, ${number(Math.ceil(bytes / 1000))} kB, ${format}`;
-    const event = ({ field, old, new: value, actor, at, why }) => h("li",
-      `${FIELDS[field]}: ${old || "blank"} → ${value || "blank"}`,
-      h("small", `${actor}, ${localTime(at)}${why ? `, ${why}` : ""}`));
+    const event = ({ says, actor, at, why }) =>
+      h("li", says, h("small", `${actor}, ${localTime(at)}${why ? `, ${why}` : ""}`));
     const decisions = () => h("div.bar", classes.slice(0, 10).map((name, k) =>
       button([keys.cap(`label${k + 1}`), name], () => label(name), { "aria-pressed": String(name === all.label) })),
     button([keys.cap("pick"), "other …"], pick),
     button([keys.cap("exclude"), all.excluded ? "Take in again" : "Exclude"], () => mark("excluded")),
     button([keys.cap("flag"), all.flagged ? "Take flag off" : "Flag"], () => mark("flagged")));
-    const about = [["File", h("span.path", all.path)], ["Size", size], ["Part", all.split], ["Group", all.group]];
+    const about = [["File", h("span.path", all.path)], ["Size", file.says], ["Part", all.split], ["Group", all.group]];
     fill(facts, h("h2", all.label, all.changed && h("small", ` given as ${all.given}`)),
       h("p.marks", all.excluded && badge("excluded", "warn", "exclude"), all.flagged && badge("flagged", "", "flag"),
         all.suggested && badge(`suspected: ${all.suggested}`, "warn", "warning")),
