@@ -97,11 +97,9 @@ def _start() -> dict[str, Any]:
     port = _free_port()
     options: dict[str, Any] = {"address": f"127.0.0.1:{port}", "token_file": str(token)}
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={port}"]
-    # Nobody here asks its dashboard or its logs, comes from another machine (0: no server for such), or would
-    # have it add machines.
-    command += ["--include-dashboard=false", "--include-log-monitor=false"]
-    command += ["--ray-client-server-port=0", "--no-monitor"]
+    command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--ray-client-server-port={_free_port()}"]
+    # Nobody here asks for its dashboard or its logs, or would have it add machines.
+    command += ["--include-dashboard=false", "--include-log-monitor=false", "--no-monitor"]
     log_file().unlink(missing_ok=True)
     process = Process.of(launch(command, log_file(), environment=environment(options) | KEEN).pid)
     if process is None:
