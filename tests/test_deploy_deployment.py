@@ -93,6 +93,16 @@ def test_a_name_that_exists_needs_replace_which_keeps_the_port(moles, trained, p
     object.__setattr__(moles, "key", ta.deploy(trained.folder, "moles", replace=True, drain_s=0).key)
 
 
+def test_where_the_new_one_does_not_start_the_earlier_one_goes_on(moles, trained, photos):
+    before = moles.record
+    with pytest.raises(DeploymentError, match=r"the earlier 'moles' runs again"):
+        ta.deploy(trained.folder, "moles", replace=True, host="203.0.113.9")  # no address of this machine
+    after = moles.record
+    assert (after.port, after.copy, after.created) == (before.port, before.copy, before.created)
+    assert moles.score(photos / "benign" / "000.png").label == "benign"  # with the same key
+    assert [path.name for path in after.folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
 def test_two_at_once_get_a_port_each(trained, photos):
     with ThreadPoolExecutor(2) as pool:
         made = list(

@@ -32,7 +32,7 @@ def test_without_runs_there_is_an_empty_list_and_a_name_for_the_first(desk):
         "listed": "0 runs",
         "running": None,
         "changes": {"relabelled": 0, "excluded": 0},
-        "corrections": "",
+        "corrected": "",
         "suggested": "run-1",
         "why_not": "",
     }
@@ -60,7 +60,7 @@ def test_a_run_says_what_it_was_made_of(shelved):
     record["data"]["corrections"], record["seconds"] = found, 100
     path.write_text(json.dumps(record))
     (row,) = perform(shelved, "runs", {})["runs"]
-    assert row["corrections"] == "3 label changes"
+    assert (row["corrections"], row["corrected"]) == (found, "3 label changes")
     assert "; seed 0; 3 label changes; took 2 min. Accuracy " in row["facts"]
 
 
@@ -75,7 +75,7 @@ def test_changes_of_labels_are_counted_as_they_are_made(desk):
     i = number(desk, "benign/000.png")
     perform(desk, "write", {"items": [i], "field": "label", "seen": ["benign"], "new": "malignant"})
     told = perform(desk, "runs", {})
-    assert (told["changes"], told["corrections"]) == ({"relabelled": 1, "excluded": 0}, "1 label change")
+    assert (told["changes"], told["corrected"]) == ({"relabelled": 1, "excluded": 0}, "1 label change")
 
 
 def test_a_history_is_told_from_where_the_page_left_off(shelved):

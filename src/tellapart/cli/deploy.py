@@ -38,7 +38,7 @@ def create(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Default: a free one from 8000 up.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Delete one of that name first.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of one of that name.")] = False,
     auth: Annotated[bool, typer.Option("--auth/--no-auth", help="Ask for keys.")] = True,
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster.")] = None,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Ray may scale up to so many.")] = None,

@@ -14,7 +14,7 @@ from tellapart.deploy.deployment import Deployment
 from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.deploy.target import OPTIONS, check, target_of
 from tellapart.deploy.versions import Versions, usable
-from tellapart.errors import ConfigError, PortTaken
+from tellapart.errors import ConfigError, DeploymentError, PortTaken
 from tellapart.process import this_user
 
 PORT_TRIES = 3
@@ -47,7 +47,8 @@ def deploy(
     port
         By default one that is free, from 8000 up.
     replace
-        Delete a deployment of that name first, and take over its port.
+        Take the place, and the port, of a deployment of that name, which is deleted once the new one is
+        ready; if that does not start, it goes on as it was.
     auth
         Ask for keys. Without, only this machine can reach it.
     settings
@@ -90,17 +91,23 @@ def deploy(
         owner=this_user(),
     )
     check(record)  # before anything is replaced
-    if replace:
-        record = _replacing(record)
+    if not replace:
+        return _created(record, bundle)
+    with _replacing(record) as replacing:
+        return _created(replacing, bundle)
+
+
+def _created(record: Record, bundle: Bundle) -> Deployment:
+    """Make a deployment at its port, or at one that is free."""
     for _ in range(PORT_TRIES if record.port == 0 else 1):
         try:
-            return _created(record, bundle)
+            return _started(record, bundle)
         except PortTaken as exc:  # since it was chosen: there are others
             taken = exc
     raise taken
 
 
-def _created(record: Record, bundle: Bundle) -> Deployment:
+def _started(record: Record, bundle: Bundle) -> Deployment:
     with _claimed(record) as claimed:
         ready = replaced(claimed, copy=str(Versions(claimed.folder).add(bundle).folder))
         key = _first_key(ready.keys_file) if ready.auth else None
@@ -125,14 +132,32 @@ def _claimed(record: Record) -> Iterator[Record]:
         raise
 
 
-def _replacing(record: Record) -> Record:
-    """Delete the deployment whose name a new one takes; return the new record, with its port."""
-    if not any(other.name == record.name for other in Registry().all()):
-        return record
-    old = Deployment(record.name)
-    port = record.port or old.record.port
-    old.delete()
-    return replaced(record, port=port)
+@contextmanager
+def _replacing(record: Record) -> Iterator[Record]:
+    """Keep the name, and the port, of an earlier deployment free meanwhile; if that fails, have it back."""
+    old = next((other for other in Registry().all() if other.name == record.name), None)
+    if old is None:
+        yield record
+        return
+    earlier = Deployment(old.name)
+    runs = earlier.status().state != "gone"
+    earlier.stop()
+    aside = old.folder.with_name(f".{old.name}")  # no name of a deployment begins with a dot
+    shutil.rmtree(aside, ignore_errors=True)
+    old.folder.mkdir(parents=True, exist_ok=True)  # somebody may have deleted it
+    old.folder.rename(aside)
+    Registry().remove(old.name)
+    try:
+        yield replaced(record, port=record.port or old.port)
+    except BaseException as exc:
+        aside.rename(old.folder)
+        Registry().add(old, is_free=lambda port: True)
+        if runs:
+            earlier.start()
+        if isinstance(exc, DeploymentError):
+            raise type(exc)(f"{exc}; the earlier {old.name!r} {'runs again' if runs else 'is kept'}") from exc
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _first_key(path: Path) -> str:

@@ -126,6 +126,23 @@ class Deployment:
         versions.prune(copy.folder)
         return changed.version
 
+    def stop(self) -> None:
+        """Let its requests in flight finish, and stop it; `start` starts it again as it was.
+
+        Raises
+        ------
+        Unreachable
+            If its cluster does not answer.
+        """
+        record = self.record
+        try:
+            target_of(record.target).delete(record)
+        except (Unreachable, MissingExtra) as exc:
+            raise Unreachable(
+                f"{exc}: whether {self.name!r} still runs there is not known; try again when it answers, "
+                f"or `tellapart deploy delete {self.name} --force` forgets it here"
+            ) from exc
+
     def start(self) -> None:
         """Start a deployment whose processes are gone, with the same model, port and keys."""
         record = self.record
@@ -134,7 +151,7 @@ class Deployment:
         Registry().save(target_of(record.target).create(record))
 
     def delete(self, *, force: bool = False) -> None:
-        """Let its requests in flight finish, stop it, and forget it with its model, keys and log.
+        """Stop it, and forget it with its model, keys and log.
 
         Raises
         ------
@@ -144,13 +161,10 @@ class Deployment:
         """
         record = self.record
         try:
-            target_of(record.target).delete(record)
-        except (Unreachable, MissingExtra) as exc:
+            self.stop()
+        except Unreachable:
             if not force:
-                raise Unreachable(
-                    f"{exc}: whether {self.name!r} still runs there is not known; try again when it answers, "
-                    f"or `tellapart deploy delete {self.name} --force` forgets it here"
-                ) from exc
+                raise
         shutil.rmtree(record.folder, ignore_errors=True)
         Registry().remove(self.name)
 

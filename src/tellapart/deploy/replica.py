@@ -3,9 +3,12 @@
 A node need not share a disk with the machine that deployed; it needs this package and nothing else.
 """
 
+import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +21,9 @@ from tellapart.serving.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+PREFIX, LOCK = "tellapart-replica-", "lives"
+"""How a replica's folder begins, and the file in it that is locked while it lives."""
 
 LOCKED = '[{"id": "none", "sha256": "%s", "created": ""}]' % ("0" * 64)
 """A keys file that no key opens, until the replica is told the real ones."""
@@ -43,8 +49,11 @@ class Replica:
     ) -> None:
         self._log = None if log is None else Path(log)
         logs.configure(None if self._log is None else self._log.open("a", encoding="utf-8"))
-        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-replica-")
+        _clear_up()
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
         folder, told = Path(self._folder.name), Settings.from_json(settings)
+        self._lives = (folder / LOCK).open("w")
+        fcntl.flock(self._lives, fcntl.LOCK_EX)
         name = told.default_model
         bundle = folder / name
         bundle.mkdir()
@@ -83,6 +92,14 @@ class Replica:
         from tellapart.serving.app import create_app
 
         return WithoutPrefix(create_app(self._settings), self._prefix)
+
+
+def _clear_up() -> None:
+    """Remove the models of replicas on this node that were killed: a lock ends with who holds it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError), (folder / LOCK).open() as lock:  # it lives, just begins, or is another user's
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
 
 
 class WithoutPrefix:

@@ -39,7 +39,7 @@ def runs(desk: "Desk", arguments: Arguments) -> Json:
     -------
     dict
         ``runs``: see `_row`; ``listed``, how many in words; ``running``: the name of the training under way,
-        or None; ``changes``: labels and exclusions now in force, and ``corrections``, how many in words;
+        or None; ``changes``: labels and exclusions now in force, and ``corrected``, how many in words;
         ``suggested``: a name for the next run; ``why_not``: why none can be started, else empty.
     """
     desk.arrivals.take_in()
@@ -55,7 +55,7 @@ def runs(desk: "Desk", arguments: Arguments) -> Json:
         "listed": count(len(rows), "run"),
         "running": next((row["name"] for row in rows if row["state"] == "running"), None),
         "changes": (changes := _changes(desk)),
-        "corrections": corrections(**changes) if any(changes.values()) else "",
+        "corrected": corrections(**changes) if any(changes.values()) else "",
         "suggested": next_name(desk.runs),
         "why_not": why_not(desk),
     }
@@ -128,7 +128,7 @@ def _row(name: str, run: StoredRun | None, job: Job | None) -> Json:
 def _told(run: StoredRun) -> Json:
     record, metrics = run.record, run.metrics or {}
     figures = {name: metrics.get(name) for name in ("accuracy", "balanced_accuracy")}
-    corrected = record.get("data", {}).get("corrections")
+    found = record.get("data", {}).get("corrections")
     settings = ("backbone", "epochs", "seed", "augment")
     return {
         "when": _time(run.folder / RECORD),
@@ -136,9 +136,10 @@ def _told(run: StoredRun) -> Json:
         **{name: run.config.get(name) for name in settings},
         "n": record.get("data", {}).get("n_samples"),
         "n_test": metrics.get("n_samples"),
-        "corrections": corrected and corrections(corrected["relabelled"], corrected["excluded"]),
+        "corrections": found,
+        "corrected": found and corrections(found["relabelled"], found["excluded"]),
         "seconds": record.get("seconds"),
-        **{name: found and figure(name, found) for name, found in figures.items()},
+        **{name: told and figure(name, told) for name, told in figures.items()},
     }
 
 
@@ -148,7 +149,7 @@ def _facts(row: Json) -> str:
         return ""
     tested = f"{row['n_test']:,}" if row["n_test"] is not None else "none"
     made = f"{count(row['n'], 'image')}, {tested} of them for testing; seed {row['seed']}; "
-    made += row["corrections"] or corrections(0, 0)
+    made += row["corrected"] or corrections(0, 0)
     took = f"; took {duration(row['seconds'])}" if row["seconds"] is not None else ""
     accuracy = row["accuracy"]
     return f"{made}{took}." + (f" Accuracy {accuracy['says']} ({accuracy['range']})." if accuracy else "")

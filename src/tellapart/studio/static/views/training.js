@@ -121,8 +121,8 @@ function startForm(context, started) {
     sameTest.hidden = !run;
     showEpochs();
   };
-  const update = ({ corrections, runs: all, suggested: next, why_not: whyNot, running }) => {
-    heading.textContent = corrections ? `Train with my ${corrections}` : "Train";
+  const update = ({ corrected, runs: all, suggested: next, why_not: whyNot, running }) => {
+    heading.textContent = corrected ? `Train with my ${corrected}` : "Train";
     const finished = all.filter(({ state, backbone }) => state === "done" && backbone);
     const namesOf = (some) => some.map(({ name }) => name).join();
     if (namesOf(finished) !== namesOf(runs) || !fields.like.options.length) {
@@ -189,7 +189,7 @@ export async function mount(root, context) {
       "aria-label": `compare ${name}`, "data-key": `compare ${name}` });
     const cells = (run) => [h("label.check", box(run)),
       [link(run.name, () => choose([run.name]), { "data-key": run.name }), h("small", localTime(run.when))],
-      [stateOf(run.state), run.corrections && h("small", run.corrections)],
+      [stateOf(run.state), run.corrected && h("small", run.corrected)],
       [run.mode, h("small", run.backbone)], share(run.accuracy), share(run.balanced_accuracy)];
     const row = (k) => ({ "aria-selected": selected.includes(runs[k].name) && "true" });
     const heads = [h("span.unseen", "Compare"), "Run", "State", "Mode", "Accuracy", "Balanced"];
