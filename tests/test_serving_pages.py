@@ -13,7 +13,7 @@ from pictures import class_picture, encode, solid
 from servers import running
 from tellapart.serving.app import create_app
 from tellapart.serving.keys import Keys
-from tellapart.serving.pages import STATIC
+from tellapart.serving.pages import HTML, STATIC
 from tellapart.serving.settings import Settings
 
 PAGES = ("try.html", "docs.html")
@@ -66,7 +66,7 @@ def test_pages_come_with_a_policy_that_lets_them_ask_nobody_else(url, locked, pa
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_have_no_inline_script_or_style_and_load_own_files_only(name):
-    tags = Tags((STATIC / name).read_text(encoding="utf-8"))
+    tags = Tags((HTML / name).read_text(encoding="utf-8"))
     assert tags.inline == ""
     for _, attributes in tags.found:
         assert "style" not in attributes
@@ -79,12 +79,12 @@ def test_pages_have_no_inline_script_or_style_and_load_own_files_only(name):
 
 
 def test_nothing_in_the_pages_names_another_host():
-    for file in STATIC.iterdir():
+    for file in [*STATIC.iterdir(), *HTML.iterdir()]:
         assert not re.search(r"https?://|@import", file.read_text(encoding="utf-8")), file.name
 
 
 def test_only_the_pages_own_files_are_static(url):
-    for path in ("../pages.py", "%2e%2e/pages.py", "..%2fsettings.py", "nothing.js"):
+    for path in ("../pages.py", "%2e%2e/pages.py", "..%2fsettings.py", "nothing.js", "try.html"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}/static/{path}")
         assert refused.value.code == 404

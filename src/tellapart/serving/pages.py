@@ -10,7 +10,8 @@ from starlette.staticfiles import StaticFiles
 from tellapart.serving.documents import Document
 from tellapart.serving.openapi import document
 
-STATIC = Path(__file__).parent / "static"
+HTML, STATIC = (Path(__file__).parent / name for name in ("html", "static"))
+"""The pages, and what they are made of, which anybody may load by its name."""
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
@@ -21,12 +22,12 @@ _HEADERS = {
 
 async def try_page(request: Request) -> Response:
     """GET /: try the model on an image."""
-    return FileResponse(STATIC / "try.html", headers=_HEADERS)
+    return FileResponse(HTML / "try.html", headers=_HEADERS)
 
 
 async def docs_page(request: Request) -> Response:
     """GET /docs."""
-    return FileResponse(STATIC / "docs.html", headers=_HEADERS)
+    return FileResponse(HTML / "docs.html", headers=_HEADERS)
 
 
 async def openapi(request: Request) -> Response:
