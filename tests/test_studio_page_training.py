@@ -18,12 +18,18 @@ import json, math, os, shutil, sys, time
 from pathlib import Path
 from tellapart.progress import ProgressFile
 first, words = Path(sys.argv[1]), sys.argv[2:]
+busy = first.parent.parent / "busy"
+def stay(until=lambda: False):
+    while busy.exists() and not until():
+        time.sleep(0.02)
 if words[0] == "check":
     out = Path(next(w for w in words if w.startswith("--json=")).removeprefix("--json="))
     with ProgressFile(Path(os.environ["TELLAPART_PROGRESS"])).track("inspecting", 16) as advance:
-        for _ in range(16):
-            time.sleep(0.15)
+        for k in range(16):
+            time.sleep(0.02)
             advance(1)
+            if k == 7:
+                stay()
     finding = {"kind": "blurred", "severity": "warning", "message": "…", "sample_ids": ["benign/001.png"]}
     out.write_text(json.dumps({"findings": [finding]}))
     sys.exit()
@@ -32,9 +38,11 @@ print("mode finetune (as asked)", flush=True)
 progress = ProgressFile(Path(os.environ["TELLAPART_PROGRESS"]))
 for epoch in range(1, 31):
     with progress.track(f"epoch {epoch}/30", 12) as advance:
-        for _ in range(12):
+        for k in range(12):
             time.sleep(0.02)
             advance(1)
+            if (epoch, k) == (10, 5):
+                stay((out / "stop").exists)
     fall, rise = math.exp(-epoch / 8), math.exp(-epoch / 5) / 2
     loss = {"train_loss": fall, "val_loss": fall + 0.1 + 0.002 * (epoch - 9) ** 2}
     accuracy = {"train_accuracy": 1 - rise, "val_accuracy": 0.9 - rise, "val_balanced_accuracy": 0.9}
@@ -63,13 +71,20 @@ def studio(trained, tmp_path, monkeypatch):
             job.process.kill_group()
 
 
+@pytest.fixture
+def busy(tmp_path):
+    """While this file is there trainings and checks stay under way: a training at its epoch 10."""
+    (tmp_path / "busy").touch()
+    return tmp_path / "busy"
+
+
 def relabel(desk, sample_id, new):
     sample = next(sample for sample in desk.given.samples if sample.id == sample_id)
     change = Change(sample_id, "label", sample.label, new, sample.label, hash_file(sample))
     desk.journal.write([change], actor="ada")
 
 
-def test_a_training_with_corrected_labels_is_started_followed_stopped_and_compared(studio, window):
+def test_a_training_with_corrected_labels_is_started_followed_stopped_and_compared(studio, busy, window):
     relabel(studio.desk, "benign/001.png", "malignant")
     page = window(studio, "/training")
     expect(page.get_by_role("heading", name="Train with my 1 label change")).to_be_visible()
@@ -123,11 +138,11 @@ def test_a_run_that_was_just_started_is_shown_at_once(studio, window):
     page.get_by_role("combobox", name="Settings of").select_option("the defaults")
     page.get_by_label("Name").fill("afresh")
     page.get_by_role("button", name="Train", exact=True).press("Enter")
-    expect(page.get_by_role("region", name="afresh")).to_be_visible(timeout=2000)
+    expect(page.get_by_role("region", name="afresh")).to_be_visible(timeout=3500)
     expect(page.get_by_role("region", name="first")).to_have_count(0)
 
 
-def test_a_run_stopped_at_once_can_go_on(studio, window):
+def test_a_run_stopped_at_once_can_go_on(studio, busy, window):
     page = window(studio, "/training")
     page.get_by_label("Name").fill("mine")
     page.get_by_role("button", name="Train", exact=True).click()
@@ -139,11 +154,13 @@ def test_a_run_stopped_at_once_can_go_on(studio, window):
     expect(run.locator(".badge")).to_have_text("running")
 
 
-def test_the_check_shows_how_far_it_is_and_what_it_found(studio, window):
+def test_the_check_shows_how_far_it_is_and_what_it_found(studio, busy, window):
     page = window(studio, "/training")
     panel = page.locator(".check")
     panel.get_by_role("button", name="Check now").click()
     expect(panel.get_by_text("Now: inspecting")).to_be_visible()
+    expect(panel.get_by_text("of 16 images")).to_be_visible()
+    busy.unlink()
     expect(panel.get_by_text("1 finding (0 errors, 1 warning)")).to_be_visible()
     relabel(studio.desk, "benign/001.png", "malignant")
     expect(panel.get_by_text("1 image changed since")).to_be_visible()
@@ -171,7 +188,7 @@ def test_a_read_only_studio_trains_nothing(trained, photos, window, tmp_path):
         expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
 
 
-def test_who_may_only_read_is_offered_no_button_that_would_be_refused(studio, open_studio, window):
+def test_who_may_only_read_is_offered_no_button_that_would_be_refused(studio, busy, open_studio, window):
     """A training and a check are under way in a studio of somebody else."""
     ask(studio.desk, "train_start", name="theirs", mode="finetune")
     ask(studio.desk, "check_start")
