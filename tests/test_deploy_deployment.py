@@ -95,12 +95,26 @@ def test_a_name_that_exists_needs_replace_which_keeps_the_port(moles, trained, p
 
 def test_where_the_new_one_does_not_start_the_earlier_one_goes_on(moles, trained, photos):
     before = moles.record
-    with pytest.raises(DeploymentError, match=r"the earlier 'moles' runs again"):
-        ta.deploy(trained.folder, "moles", replace=True, host="203.0.113.9")  # no address of this machine
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        told = r"is taken by another program.*; the earlier 'moles' runs again"
+        with pytest.raises(DeploymentError, match=told):
+            ta.deploy(trained.folder, "moles", replace=True, port=other.getsockname()[1])
     after = moles.record
     assert (after.port, after.copy, after.created) == (before.port, before.copy, before.created)
     assert moles.score(photos / "benign" / "000.png").label == "benign"  # with the same key
     assert [path.name for path in after.folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_address_of_another_machine_is_refused_before_anything_is_replaced(moles, trained):
+    before = moles.record
+    for host in ("203.0.113.9", "no.such.host.invalid"):
+        with pytest.raises(
+            ConfigError, match=rf"{host} is no address of this machine .* --host 127\.0\.0\.1"
+        ):
+            ta.deploy(trained.folder, "moles", replace=True, host=host)
+    assert moles.record == before
 
 
 def test_two_at_once_get_a_port_each(trained, photos):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.bundle import Bundle
+from tellapart.deploy import local
 from tellapart.deploy.deployment import Deployment
 from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.deploy.target import OPTIONS, check, target_of
@@ -91,6 +92,8 @@ def deploy(
         owner=this_user(),
     )
     check(record)  # before anything is replaced
+    if target == "local":
+        local.check_host(record.host)
     if not replace:
         return _created(record, bundle)
     with _replacing(record) as replacing:
@@ -118,9 +121,7 @@ def _started(record: Record, bundle: Bundle) -> Deployment:
 @contextmanager
 def _claimed(record: Record) -> Iterator[Record]:
     """Hold a name and a port from the first step of a deployment; give them back if a later one fails."""
-    from tellapart.deploy.local import is_free
-
-    record = Registry().add(record, is_free=lambda port: is_free(record.host, port))
+    record = Registry().add(record, is_free=lambda port: local.is_free(record.host, port))
     try:
         # Nothing of an earlier deployment that was not deleted to the end may be mistaken for ours.
         shutil.rmtree(record.folder, ignore_errors=True)
