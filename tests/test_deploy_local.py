@@ -138,6 +138,26 @@ def test_a_killed_supervisor_is_told_as_gone_and_leaves_nothing_behind(lesions, 
         lesions.start()
 
 
+def test_an_update_is_done_once_no_old_worker_takes_a_connection(lesions, other_model, photos, monkeypatch):
+    """One that was slow to hear of it would answer with the old model what is asked after the update."""
+    [old] = workers_of(lesions)
+    update, done = local.update, threading.Event()
+
+    def with_a_slow_worker(record):
+        old.suspend()
+        return update(record)
+
+    monkeypatch.setattr(local, "update", with_a_slow_worker)
+    updating = threading.Thread(target=lambda: (lesions.update(other_model), done.set()))
+    updating.start()
+    eventually(lambda: "changed" in events_of(lesions), timeout_s=60)
+    assert not done.wait(0.5)
+    old.resume()
+    updating.join(30)
+    assert done.is_set()
+    assert lesions.score(photos / "benign" / "000.png").version == Bundle.load(other_model).version
+
+
 def test_it_can_be_started_again_at_once(lesions, photos):
     """The workers of a killed supervisor answer what they have begun, and hold the port meanwhile."""
     os.kill(lesions.record.pid, signal.SIGKILL)

@@ -186,7 +186,7 @@ class Supervisor:
         self._leaving: list[Place] = []
         self._context = multiprocessing.get_context("spawn")
         self._stop_wanted = self._kill_wanted = self._reload_wanted = False
-        self._announced = False
+        self._announced = self._handing_over = False
 
     def run(self) -> None:
         """Serve until a signal says otherwise.
@@ -220,11 +220,12 @@ class Supervisor:
         while not self._stop_wanted:
             for place in self._places:
                 self._look_after(place, metrics_folder)
-            if self._reload_wanted:
+            if self._reload_wanted and not self._handing_over:
                 self._reload_wanted = False
                 self._reload(metrics_folder)
             self._bring_in(metrics_folder)
             self._see_off(metrics_folder)
+            self._hand_over()
             if not self._announced and all(place.ready for place in self._places):
                 self._announced = True
                 end_trial(self._places)
@@ -276,6 +277,13 @@ class Supervisor:
             self._places, self._coming = self._coming, []
             self._settings = self._places[0].settings
             logs.event("changed", workers=len(self._places))
+            self._handing_over = True
+
+    def _hand_over(self) -> None:
+        """Say that a change is done once no old worker takes a connection any more: the next gets the new."""
+        left = all(place.counts[place.number] == NOBODY for place in self._leaving)
+        if self._handing_over and self._changes is not None and left:
+            self._handing_over = False
             self._changes.done(None)
 
     def _see_off(self, metrics_folder: Path) -> None:
