@@ -210,3 +210,4 @@ def test_without_a_run_it_says_what_to_do(lesions, tmp_path, window):
     with served(desk) as studio:
         page = window(studio, "/results")
         expect(page.get_by_role("heading", name="No results yet")).to_be_visible()
+        page.close()  # before its studio, for which it would ask

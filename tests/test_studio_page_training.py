@@ -181,11 +181,10 @@ def test_past_runs_show_their_curves_over_each_other(studio, window):
     expect(page.locator(".difference caption, .difference h2")).to_have_text("first → other")
 
 
-def test_a_read_only_studio_trains_nothing(trained, photos, window, tmp_path):
-    with opened(photos, run=[trained.folder], read_only=True) as studio:
-        page = window(studio, "/training")
-        expect(page.get_by_text("this studio only reads")).to_be_visible()
-        expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+def test_a_read_only_studio_trains_nothing(trained, photos, open_studio, window):
+    page = window(open_studio(photos, run=[trained.folder], read_only=True), "/training")
+    expect(page.get_by_text("this studio only reads")).to_be_visible()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
 
 
 def test_who_may_only_read_is_offered_no_button_that_would_be_refused(studio, busy, open_studio, window):

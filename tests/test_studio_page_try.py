@@ -126,12 +126,11 @@ def test_a_photograph_is_tried(chromium, studio, trained):
         browser.close()
 
 
-def test_without_a_model_the_view_says_where_to_get_one(photos, window, tmp_path):
-    with opened(photos, runs=tmp_path / "none") as studio:
-        window.expected.append("status of 400")
-        page = window(studio, "/try")
-        page.get_by_role("button", name="Train a model").click()
-        expect(page.get_by_role("heading", name="Training", exact=True)).to_be_visible()
+def test_without_a_model_the_view_says_where_to_get_one(photos, open_studio, window, tmp_path):
+    window.expected.append("status of 400")
+    page = window(open_studio(photos, runs=tmp_path / "none"), "/try")
+    page.get_by_role("button", name="Train a model").click()
+    expect(page.get_by_role("heading", name="Training", exact=True)).to_be_visible()
 
 
 def test_the_view_is_accessible_and_fits_a_narrow_window(studio, window, lesion):
