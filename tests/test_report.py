@@ -10,7 +10,8 @@ from pictures import encode, solid
 from tellapart.evaluation.estimate import Estimate
 from tellapart.evaluation.evaluation import Evaluation
 from tellapart.evaluation.facts import RunFacts
-from tellapart.evaluation.report import SECTIONS, render, write_figure, write_interval
+from tellapart.evaluation.measures import write_figure, write_interval
+from tellapart.evaluation.report import SECTIONS, render
 from tellapart.evaluation.thresholds import Threshold
 from tellapart.records import Predictions, Skipped
 

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tellapart.evaluation.facts import RunFacts
+from tellapart.evaluation.measures import MEASURES, card_names, write_figure, write_interval, write_label
 
 if TYPE_CHECKING:  # an Evaluation saves itself through this module
     from tellapart.evaluation.evaluation import Evaluation
@@ -51,43 +52,6 @@ SECTIONS = {
     20: "Files to recompute everything",
 }
 """The outputs that guidelines ask for, numbered as in the documentation."""
-
-
-class Measure(NamedTuple):
-    """How a figure is called, explained and written."""
-
-    label: str
-    meaning: str
-    is_percent: bool = False
-
-
-MEASURES = {
-    "accuracy": Measure("Accuracy", "named correctly, of all images", True),
-    "balanced_accuracy": Measure("Balanced accuracy", "mean over classes of the share found", True),
-    "roc_auc_macro": Measure("AUROC", "chance that a positive image ranks above a negative one"),
-    "average_precision_macro": Measure("Average precision", "area under the precision-recall curve"),
-    "mcc": Measure("MCC", "correlation of call and truth: 0 is chance, 1 perfect"),
-    "log_loss": Measure("Log loss", "surprise per image: lower is better"),
-    "brier": Measure("Brier score", "squared error of the probabilities: lower is better"),
-    "ece": Measure("Calibration error (ECE)", "mean gap of stated and observed share: lower is better"),
-    "sensitivity": Measure("Sensitivity", "found, of those that have it", True),
-    "specificity": Measure("Specificity", "cleared, of those that do not", True),
-    "ppv": Measure("PPV", "right, of those called positive", True),
-    "npv": Measure("NPV", "right, of those called negative", True),
-    "lr_positive": Measure("LR+", "factor on the odds after a positive call"),
-    "lr_negative": Measure("LR\N{MINUS SIGN}", "factor on the odds after a negative call"),
-    "precision": Measure("Precision", "right, of those called this class", True),
-    "recall": Measure("Recall", "found, of those of this class", True),
-    "f1": Measure("F1", "harmonic mean of precision and recall"),
-    "support": Measure("Images", "of this class in the test set"),
-    "roc_auc": Measure("AUROC", "chance that an image of the class ranks above another"),
-    "average_precision": Measure("Average precision", "area under the precision-recall curve"),
-    "classwise_ece": Measure("Class-wise ECE", "the same gap, averaged over classes: lower is better"),
-    "slope": Measure("Calibration slope", "1 is right; below 1 the probabilities are too extreme"),
-    "intercept": Measure("Calibration intercept", "0 is right; above 0 the probabilities are too low"),
-}
-_CARDS_OF_TWO = ("roc_auc_macro", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
-_CARDS_OF_MANY = ("balanced_accuracy", "roc_auc_macro", "accuracy", "average_precision_macro", "mcc", "ece")
 
 
 def render(
@@ -157,36 +121,6 @@ def _static(name: str) -> str:
     return (_HERE / "static" / name).read_text(encoding="utf-8")
 
 
-# ---- writing figures ---------------------------------------------------------------------------------
-
-
-def write_label(name: str) -> str:
-    """Return a figure's name as readers know it."""
-    return MEASURES[name].label if name in MEASURES else name.replace("_", " ")
-
-
-def write_figure(value: float, name: str = "") -> str:
-    """Write a figure: shares in percent with one decimal, counts whole, the rest with three decimals."""
-    if not isinstance(value, int) and not math.isfinite(value):
-        return "not defined" if math.isnan(value) else "∞"
-    if _is_percent(name):
-        return f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def write_interval(value: float, name: str = "") -> str:
-    """Write the 95 % interval of an Estimate, or nothing where it has none."""
-    ends = getattr(value, "ci95", None)
-    if ends is None or any(math.isnan(end) for end in ends):
-        return ""
-    low, high = (write_figure(end, name) for end in ends)
-    return f"{low.removesuffix(' %')} to {high}"
-
-
-def _is_percent(name: str) -> bool:
-    return name in MEASURES and MEASURES[name].is_percent
-
-
 # ---- what the sections show --------------------------------------------------------------------------
 
 
@@ -200,11 +134,6 @@ def _origin(threshold: Threshold | None) -> str:
 
 def _other_class(class_names: Sequence[str], positive: str | None) -> str | None:
     return None if positive is None else next(name for name in class_names if name != positive)
-
-
-def card_names(positive: str | None) -> Sequence[str]:
-    """Return the figures that are shown first: of two classes, or of many where none is positive."""
-    return _CARDS_OF_MANY if positive is None else _CARDS_OF_TWO
 
 
 def _flow(boxes: Sequence[tuple[str, int]]) -> dict[str, list[tuple[str, int]]]:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import ConfigError
+from tellapart.evaluation.measures import MEASURES, write_figure
 from tellapart.records import Predictions
 from tellapart.studio.operation import Arguments, Json, Operation
 from tellapart.studio.shelf import StoredRun
-from tellapart.studio.wording import LOWER_IS_BETTER, change, count
+from tellapart.studio.wording import change, count
 
 if TYPE_CHECKING:
     from tellapart.evaluation.estimate import Estimate
@@ -139,12 +140,10 @@ def _says(before: str, after: str, told: Json) -> str:
 
 def _words(name: str, old: float, new: float, gain: "Estimate") -> Json:
     """Return a row as people read it: what it is called, what was, is and has changed."""
-    from tellapart.evaluation.report import write_figure, write_label
-
     ends = gain.ci95
     return {
-        "label": write_label(name),
-        "note": "less is better" if name in LOWER_IS_BETTER else "",
+        "label": MEASURES[name].label,
+        "note": "less is better" if MEASURES[name].lower_is_better else "",
         "before": write_figure(old, name),
         "after": write_figure(new, name),
         "difference": change(name, gain.to_dict()["value"]),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tellapart.evaluation.measures import write_figure
 from tellapart.records import Sample
 from tellapart.studio.operation import Json
 from tellapart.studio.tested import Tested
@@ -65,8 +66,6 @@ def caution(subgroups: Sequence[Json]) -> str:
 
 def compared(first: str, second: str, paired: "Paired") -> list[str]:
     """Say how two runs differ: what comes before the difference, the difference, and what comes after."""
-    from tellapart.evaluation.report import write_figure
-
     right, was = (write_figure(hits.mean(), "accuracy") for hits in (paired.second, paired.first))
     ends = paired.difference.ci95
     interval = f" (95 % interval {' to '.join(change('accuracy', end) for end in ends)})" if ends else ""

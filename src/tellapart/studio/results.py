@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tellapart.errors import ConfigError
+from tellapart.evaluation.measures import MEASURES, card_names
 from tellapart.studio import remarks
 from tellapart.studio.difference import rows_of_both
 from tellapart.studio.operation import Arguments, Json, Operation
@@ -214,8 +215,6 @@ def _subgroups(desk: "Desk", run: "StoredRun", version: int, corrected: bool) ->
 
 def _figures(metrics: Json) -> Json:
     """Return stored figures with their names and in words: on ``cards``, the ``others``, and ``by_class``."""
-    from tellapart.evaluation.report import MEASURES, card_names
-
     stored = [name for name in MEASURES if isinstance(metrics.get(name), dict) and "method" in metrics[name]]
     cards = [name for name in card_names(metrics.get("positive")) if name in stored]
     return {

@@ -2,19 +2,16 @@
 
 import math
 
+from tellapart.evaluation.estimate import Estimate
+from tellapart.evaluation.measures import MEASURES, write_figure, write_interval, write_label
 from tellapart.studio.operation import Json
 from tellapart.studio.verdicts import EXCLUDED
-
-LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 
 _SIGNS = {1: "+", -1: "\N{MINUS SIGN}", 0: "±"}
 
 
 def figure(name: str, estimate: Json) -> Json:
     """Return an estimate as JSON, with what it is called, and value and interval as people read them."""
-    from tellapart.evaluation.estimate import Estimate
-    from tellapart.evaluation.report import write_figure, write_interval, write_label
-
     value, ci95 = estimate["value"], estimate["ci95"]
     told = Estimate(math.nan if value is None else value, ci95=ci95)
     return {
@@ -28,8 +25,6 @@ def figure(name: str, estimate: Json) -> Json:
 
 def change(name: str, value: float | None, *, unit: bool = True) -> str:
     """Write a difference: ``"+3.1 points"`` of a share, ``"−0.021"`` of another figure."""
-    from tellapart.evaluation.report import MEASURES
-
     if value is None:
         return "not defined"
     share = MEASURES[name].is_percent
