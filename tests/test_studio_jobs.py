@@ -10,7 +10,8 @@ import pytest
 from tellapart.errors import ConfigError
 from tellapart.progress import ProgressFile
 from tellapart.studio import jobs as module
-from tellapart.studio.jobs import Job, Jobs, pace, place_of
+from tellapart.studio.jobs import Job, Jobs, place_of
+from tellapart.studio.pace import pace
 
 WORKER = """
 import os, signal, sys, time

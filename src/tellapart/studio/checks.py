@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tellapart.studio.jobs import Job, pace_in_words, place_of
+from tellapart.studio.jobs import Job, place_of
 from tellapart.studio.operation import Arguments, Json, Operation
+from tellapart.studio.pace import in_words
 from tellapart.studio.trainings import environment
 from tellapart.studio.wording import count
 
@@ -66,7 +67,7 @@ def _told(desk: "Desk", job: Job | None) -> Json:
     told: Json = {"state": "none", "stages": [], "rate": None, "left_s": None, "error": ""}
     if job is not None:
         told |= job.to_json()
-    told |= pace_in_words(told)
+    told |= in_words(told)
     if (known := desk.arrivals.findings()) is None:
         return told | {"checked_at": None}
     if told["state"] in ("none", "stopped"):

@@ -24,14 +24,11 @@ from tellapart.errors import ConfigError
 from tellapart.process import Process
 from tellapart.progress import VARIABLE
 from tellapart.studio.operation import Json
-from tellapart.studio.wording import count, duration
+from tellapart.studio.pace import pace
 
 RECORD, LOG, PROGRESS = "job.json", "job.log", "progress.json"
 
 PROGRAM = (sys.executable, "-m", "tellapart")
-
-MOST_BARS = 8
-"""Of stages, as many as are shown."""
 
 PATIENCE_S = 10.0
 """Between asking a job to end and ending it: a fine-tuning closes its files within a step."""
@@ -236,48 +233,6 @@ class Jobs:
         job.process.signal(signal.SIGINT)
         Thread(target=_see_off, args=(job.process,), daemon=True).start()
         return stopped
-
-
-def pace(stages: Sequence[Json]) -> Json:
-    """Return ``stages``, and of the last one ``rate`` (per second) and ``left_s``; None where not known."""
-    rate = left = None
-    if stages and stages[-1]["done"] and stages[-1]["seconds"]:
-        now = stages[-1]
-        rate = now["done"] / now["seconds"]
-        left = max(0, now["total"] - now["done"]) / rate
-    return {"stages": list(stages), "rate": rate, "left_s": left}
-
-
-def pace_in_words(told: Json, n_epochs_done: int = 0, n_epochs: int = 0) -> Json:
-    """Say how the work of `pace` goes: ``now``, a sentence, and ``bars``, of which past epochs share one."""
-    stages, rate, left = told["stages"], told["rate"], told["left_s"]
-    bars = [
-        stage for stage in stages if stage["total"] and not (_is_epoch(stage) and stage is not stages[-1])
-    ]
-    bars = bars[-MOST_BARS:]
-    if n_epochs_done:
-        epochs = {"description": "epochs", "done": n_epochs_done, "total": n_epochs, "unit": "epoch"}
-        bars.insert(max(0, len(bars) - 1), epochs)
-    now = ["starting (loading the libraries takes a few seconds)"]
-    if stages:
-        speed = f"{rate:,.1f} {stages[-1]['unit']}s/s" if rate else ""
-        rest = f"about {duration(left)} left" if left is not None else ""
-        now = [stages[-1]["description"], ", ".join(filter(None, (speed, rest)))]
-    return {
-        "now": f"Now: {' · '.join(filter(None, now))}",
-        "bars": [
-            {
-                "name": bar["description"],
-                "share": bar["done"] / bar["total"],
-                "says": f"{bar['done']:,} of {count(bar['total'], bar['unit'])}",
-            }
-            for bar in bars
-        ],
-    }
-
-
-def _is_epoch(stage: Json) -> bool:
-    return str(stage["description"]).startswith("epoch ")
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

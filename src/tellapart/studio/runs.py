@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from tellapart.bundle import SPLIT_FILE
 from tellapart.errors import DataError
-from tellapart.studio.jobs import Job, pace_in_words, stamp
+from tellapart.studio.jobs import Job, stamp
 from tellapart.studio.operation import Arguments, Json, Operation
+from tellapart.studio.pace import in_words, n_epochs
 from tellapart.studio.shelf import RECORD, StoredRun
-from tellapart.studio.trainings import STOP, find_run, n_epochs, next_name, trainings, why_not
+from tellapart.studio.trainings import STOP, find_run, next_name, trainings, why_not
 from tellapart.studio.wording import corrections, count, duration, figure
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run_history(desk: "Desk", arguments: Arguments) -> Json:
         ``name``, ``state``, ``rows`` (of history.jsonl, with an ``epoch`` above `after`), ``columns`` (see
         `COLUMNS`), ``epochs`` (in all, 0 in features mode), ``best_epoch``, ``stages``, ``rate``,
         ``left_s``, ``log``, ``error``, ``stopping``, ``command``, ``actor``, ``started``; and how it goes in
-        words, see `pace_in_words`.
+        words, see `tellapart.studio.pace.in_words`.
     """
     name, after = arguments.text("run"), arguments.integer("after", 0)
     folder, job = find_run(desk, name)
@@ -90,7 +91,7 @@ def run_history(desk: "Desk", arguments: Arguments) -> Json:
         "actor": "",
         "started": None,
         **told,
-        **pace_in_words(told, len(rows), epochs),
+        **in_words(told, len(rows), epochs),
         "name": name,
         "state": _state(finished, job),
         "columns": COLUMNS,

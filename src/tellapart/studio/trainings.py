@@ -1,7 +1,6 @@
 """Starting a training in the background, and stopping it."""
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from tellapart.data.journal import journal_path
 from tellapart.errors import ConfigError
 from tellapart.studio.jobs import Job
 from tellapart.studio.operation import ONLY_READS, Arguments, Json, Operation
+from tellapart.studio.pace import n_epochs
 from tellapart.studio.recipe import train_words
 from tellapart.studio.shelf import RECORD
 
@@ -107,14 +107,6 @@ def find_run(desk: "Desk", name: str) -> tuple[Path, Job | None]:
         if job.folder.name == name:
             return job.folder, job
     raise ConfigError(f"no run is called {name!r}")
-
-
-def n_epochs(stages: Sequence[Json]) -> int:
-    """Return how many epochs there may be, as the stage ``epoch 3/20`` says; 0 where there are none."""
-    for stage in reversed(stages):
-        if found := re.fullmatch(r"epoch \d+/(\d+)", stage["description"]):
-            return int(found[1])
-    return 0
 
 
 def next_name(folder: Path) -> str:
