@@ -107,6 +107,26 @@ def test_where_the_new_one_does_not_start_the_earlier_one_goes_on(moles, trained
     assert [path.name for path in after.folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_where_neither_starts_both_reasons_are_told_and_the_earlier_one_is_kept(moles, trained, monkeypatch):
+    before = moles.record
+
+    def start(self):
+        raise DeploymentError("the port is gone")
+
+    with socket.socket() as other, monkeypatch.context() as patch:
+        patch.setattr(ta.Deployment, "start", start)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        again = r"did not start again \(the port is gone\); `tellapart deploy start moles` tries anew"
+        with pytest.raises(
+            DeploymentError, match=f"is taken by another program.*the earlier 'moles' {again}"
+        ):
+            ta.deploy(trained.folder, "moles", replace=True, port=other.getsockname()[1])
+    assert moles.status().state == "gone"
+    moles.start()
+    assert (moles.record.copy, moles.status().state) == (before.copy, "ready")
+
+
 def test_an_address_of_another_machine_is_refused_before_anything_is_replaced(moles, trained):
     before = moles.record
     for host in ("203.0.113.9", "no.such.host.invalid"):
@@ -228,7 +248,7 @@ def test_each_cluster_is_asked_once(moles, monkeypatch):
 
 
 def test_more_replicas_than_ray_may_make_are_refused(moles):
-    Registry().save(replace(before := moles.record, options={"max_replicas": 2}))
+    Registry().save(replace(before := moles.record, target="ray", options={"max_replicas": 2}))
     with pytest.raises(ConfigError, match="max_replicas is 2"):
         moles.scale(3)
     Registry().save(before)

@@ -17,8 +17,9 @@ from processes import eventually, load, serving
 from tellapart.bundle import MODEL_FILE, Bundle
 from tellapart.data.files import write_atomically
 from tellapart.errors import ServiceError, TellapartError
+from tellapart.serving.listener import bind, url_of
 from tellapart.serving.settings import Settings
-from tellapart.serving.supervisor import bind, serve, url_of
+from tellapart.serving.supervisor import serve
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -186,7 +187,7 @@ def test_a_taken_port_is_told_with_what_to_type(trained):
 
 
 def test_an_address_of_another_machine_is_told():
-    with pytest.raises(ServiceError, match=r"192\.0\.2\.1"):
+    with pytest.raises(ServiceError, match=r"192\.0\.2\.1 is no address to serve on"):
         bind("192.0.2.1", 0)
     with pytest.raises(ServiceError, match="no address to serve on"):
         bind("no.such.name.invalid", 0)

@@ -15,7 +15,7 @@ from tellapart.deploy.deployment import Deployment
 from tellapart.deploy.state import Record, Registry, checked_name
 from tellapart.deploy.target import OPTIONS, check, target_of
 from tellapart.deploy.versions import Versions, usable
-from tellapart.errors import ConfigError, DeploymentError, PortTaken
+from tellapart.errors import ConfigError, DeploymentError, PortTaken, TellapartError
 from tellapart.process import this_user
 
 PORT_TRIES = 3
@@ -92,8 +92,6 @@ def deploy(
         owner=this_user(),
     )
     check(record)  # before anything is replaced
-    if target == "local":
-        local.check_host(record.host)
     if not replace:
         return _created(record, bundle)
     with _replacing(record) as replacing:
@@ -153,12 +151,20 @@ def _replacing(record: Record) -> Iterator[Record]:
     except BaseException as exc:
         aside.rename(old.folder)
         Registry().add(old, is_free=lambda port: True)
-        if runs:
-            earlier.start()
+        how = _again(earlier) if runs else "is kept"
         if isinstance(exc, DeploymentError):
-            raise type(exc)(f"{exc}; the earlier {old.name!r} {'runs again' if runs else 'is kept'}") from exc
+            raise type(exc)(f"{exc}; the earlier {old.name!r} {how}") from exc
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _again(earlier: Deployment) -> str:
+    """Start a deployment that was stopped, and say how that went."""
+    try:
+        earlier.start()
+    except TellapartError as exc:
+        return f"did not start again ({exc}); `tellapart deploy start {earlier.name}` tries anew"
+    return "runs again"
 
 
 def _first_key(path: Path) -> str:

@@ -21,8 +21,9 @@ from tellapart.deploy.readiness import ask_ready
 from tellapart.deploy.service import PROCESS_FILE, SETTINGS_FILE, STATE_FILE
 from tellapart.deploy.state import Record, Registry
 from tellapart.deploy.target import Status, service_settings
-from tellapart.errors import ConfigError, DeploymentError, PortTaken
+from tellapart.errors import ConfigError, DeploymentError, PortTaken, ServiceError
 from tellapart.process import Process, launch
+from tellapart.serving.listener import bind
 
 START_LIMIT_S = 60.0
 """For a service to become ready; a large model on a busy machine takes some seconds."""
@@ -35,6 +36,17 @@ STOP_EXTRA_S = 5.0
 
 _children: list[subprocess.Popen[bytes]] = []
 """Started by this very process, which alone can collect them when they end."""
+
+
+def check(record: Record) -> None:
+    """See `tellapart.deploy.target.Target.check`."""
+    try:
+        bind(record.host, 0).close()
+    except ServiceError as exc:
+        raise ConfigError(
+            f"{record.host} is no address of this machine to listen on; try --host 127.0.0.1, or "
+            "--host 0.0.0.0 for all that it has"
+        ) from exc
 
 
 def create(record: Record) -> Record:
@@ -113,25 +125,6 @@ def status(record: Record) -> Status:
 def log_file(record: Record) -> Path:
     """See `tellapart.deploy.target.Target.log_file`."""
     return record.log_file
-
-
-def check_host(host: str) -> None:
-    """Refuse an address that this machine does not have.
-
-    Raises
-    ------
-    ConfigError
-        With what to give instead.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind(address)
-    except OSError as exc:
-        raise ConfigError(
-            f"{host} is no address of this machine ({exc.strerror}); try --host 127.0.0.1, or --host 0.0.0.0 "
-            "for all that it has"
-        ) from exc
 
 
 def is_free(host: str, port: int) -> bool:

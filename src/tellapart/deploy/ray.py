@@ -4,6 +4,7 @@ Without an address the cluster is our own, see `tellapart.deploy.head`.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,10 +19,21 @@ from tellapart.deploy.connection import shortened
 from tellapart.deploy.readiness import ask_ready
 from tellapart.deploy.state import Record
 from tellapart.deploy.target import Status
-from tellapart.errors import DeploymentError, MissingExtra, Unreachable
+from tellapart.errors import ConfigError, DeploymentError, MissingExtra, Unreachable
 
 ASK_LIMIT_S = 300.0
 """For an answer of the cluster, which itself allows two minutes each to start and to have replicas ready."""
+
+
+def check(record: Record) -> None:
+    """See `tellapart.deploy.target.Target.check`."""
+    most, cpus = record.options.get("max_replicas"), record.options.get("cpus")
+    if most is not None and most < record.replicas:
+        raise ConfigError(
+            f"max_replicas is {most}; it must be at least as many as there are always, {record.replicas}"
+        )
+    if cpus is not None and not (math.isfinite(cpus) and cpus > 0):
+        raise ConfigError(f"cpus is {cpus:g}; it must be more than 0, such as 1 or 0.5")
 
 
 def create(record: Record) -> Record:

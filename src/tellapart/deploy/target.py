@@ -1,7 +1,6 @@
 """What a deployment asks of the place that runs it."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -43,6 +42,15 @@ class Target(Protocol):
     Every function takes the record as it should be, and returns it as it became. What the service is
     told is in `service_settings`.
     """
+
+    def check(self, record: Record) -> None:
+        """Refuse what this target cannot do, before anything is started or stopped.
+
+        Raises
+        ------
+        ConfigError
+            With what is wrong.
+        """
 
     def create(self, record: Record) -> Record:
         """Start the service and return when it is ready; leave nothing running if that fails."""
@@ -93,18 +101,12 @@ def check(record: Record) -> None:
     ConfigError
         With what is wrong.
     """
-    most, cpus = record.options.get("max_replicas"), record.options.get("cpus")
     if record.replicas < 1:
         raise ConfigError(
             f"replicas is {record.replicas}; it must be at least 1; `tellapart deploy delete` stops all"
         )
-    if most is not None and most < record.replicas:
-        raise ConfigError(
-            f"max_replicas is {most}; it must be at least as many as there are always, {record.replicas}"
-        )
-    if cpus is not None and not (math.isfinite(cpus) and cpus > 0):
-        raise ConfigError(f"cpus is {cpus:g}; it must be more than 0, such as 1 or 0.5")
     service_settings(record)
+    target_of(record.target).check(record)
 
 
 def service_settings(record: Record) -> Settings:

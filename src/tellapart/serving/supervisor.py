@@ -20,10 +20,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from tellapart.errors import ServiceError, TellapartError
 from tellapart.serving import logs, worker
 from tellapart.serving.acceptor import NOBODY
-from tellapart.serving.settings import Settings, http_url
-
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
+from tellapart.serving.listener import bind, url_of
+from tellapart.serving.settings import Settings
 
 TICK_S = 0.1
 LONGEST_PAUSE_S = 30.0
@@ -80,39 +78,6 @@ def serve(settings: Settings, *, on_ready: OnReady = lambda url: None, changes: 
             Supervisor(settings, sock, ready, changes).run()
     logs.event("ended")
     return 0
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises
-    ------
-    ServiceError
-        If it cannot.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as exc:
-        raise ServiceError(
-            f"{host} is no address to serve on ({exc.strerror}); try --host 127.0.0.1"
-        ) from exc
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-    except OSError as exc:
-        sock.close()
-        raise ServiceError(
-            f"cannot serve on {host} port {port}: {exc.strerror}; another program may have it: choose "
-            "another --port, or --port 0 for any that is free"
-        ) from exc
-    return sock
-
-
-def url_of(sock: socket.socket) -> str:
-    """Return the address of a listening socket, as a browser on this machine takes it."""
-    return http_url(*sock.getsockname()[:2])
 
 
 @dataclass(eq=False)
