@@ -37,6 +37,7 @@ def test_the_check_runs_in_the_background_and_its_findings_join_the_images(desk,
     assert any(finding.kind for finding in copied.catalog.findings(i))
     perform(copied, "write", {"items": [i], "field": "label", "seen": ["malignant"], "new": "benign"})
     assert perform(copied, "check_state", {})["changed"] == 1
+    assert perform(copied, "check_state", {})["found"].endswith("; 1 image changed since")
     # The next studio finds them again.
     later, _ = open_desk(data, Choices(actor="bob", runs=desk.runs))
     assert later.arrivals.findings().counts == told["counts"]

@@ -81,6 +81,7 @@ def test_what_is_left_as_it_is_stays_away_until_that_is_undone(desk, data, tmp_p
     assert (event.field, event.new, event.why) == ("review", "left as it is", "not duplicates")
     assert (of_kind(desk, "near-duplicates")["state"], ask(desk, "clusters")["open"]) == ("left", 2)
     assert of_kind(desk, "near-duplicates")["left_by"] == ["anna"]
+    assert of_kind(desk, "near-duplicates")["decided"] == "left as it is by anna"
     assert Dataset.load(data).corrections.stale == ()  # it is no correction of any image
     ask(desk, "undo")
     assert of_kind(desk, "near-duplicates")["state"] == "open"

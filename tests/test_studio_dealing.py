@@ -37,6 +37,11 @@ def test_the_split_made_anew_has_no_leak_and_follows_the_corrections(desk, data,
     assert told["n_joined"] == {"near-duplicate": 1}
     assert told["joined"]["near-duplicate"] == [["test/cat/copy.png", "train/cat/000.png"]]
     assert (told["leaks"], told["n_excluded"]) == ([], 1)
+    mended, together, last = told["facts"]
+    example = "test/cat/copy.png = train/cat/000.png"
+    assert mended == f"1 × near-duplicate lay on two sides, now on one; for example {example}"
+    assert together.startswith(f"{told['kept_together']} images are copies of another")
+    assert last == "No leak is left"
     with (tmp_path / "runs" / "split.csv").open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     assert rows["test/cat/copy.png"]["split"] == rows["train/cat/000.png"]["split"]

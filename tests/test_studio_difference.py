@@ -44,6 +44,15 @@ def test_the_difference_is_on_common_images_with_the_later_labels(shelved):
     assert accuracy["before"] == pytest.approx(np.mean(right))
     assert accuracy["difference"] == pytest.approx(accuracy["after"] - accuracy["before"])
     assert accuracy["ci95"][0] <= accuracy["difference"] <= accuracy["ci95"][1]
+    words = accuracy["words"]
+    assert (words["label"], words["note"]) == ("Accuracy", "")
+    assert words["before"] == f"{100 * accuracy['before']:.1f} %"
+    assert words["difference"].endswith(" points")
+    assert next(row for row in told["figures"] if row["name"] == "ece")["words"]["note"] == "less is better"
+    assert told["says"] == (
+        f"Both on the same {n} test images (of {n + 1} and {n}), with the labels that second was tested "
+        "with: 1 of them with another label than when first was tested."
+    )
 
 
 def test_runs_without_a_common_image_cannot_be_compared(shelved):

@@ -60,7 +60,6 @@ def test_of_more_clusters_than_one_answer_holds_all_can_be_seen(tmp_path, window
         expect(page.get_by_role("button", name="More (")).to_have_count(0)
         page.locator(".cluster").last.get_by_role("button", name="Leave as it is").click()
         expect(page.locator(".cluster")).to_have_count(n - 1)
-        page.close()  # before its studio, for which it would ask
         page.context.close()
 
 

@@ -25,6 +25,10 @@ def test_agreement_is_about_first_answers_and_is_that_of_scikit_learn(data):
     assert (pair["a"], pair["b"], pair["n"], pair["observed"]) == ("anna", "ben", 8, 0.75)
     assert pair["kappa"] == pytest.approx(cohen_kappa_score(said_by_anna, said_by_ben))
     assert pair["ci95"][0] < pair["kappa"] < pair["ci95"][1]
+    low, high = (f"{end:.2f}".replace("-", "−") for end in pair["ci95"])
+    assert told["table"] == [["anna and ben", "8", "75.0 %", f"{pair['kappa']:.2f}", f"{low} to {high}"]]
+    assert told["so_far"] == "anna has answered 8, ben has answered 8"
+    assert told["methods"] == pair["method"]
     assert [row["item"]["i"] for row in told["rows"]] == [2, 5]
     assert told["rows"][0]["answers"] == {"anna": "cat", "ben": "dog"}
 

@@ -106,7 +106,6 @@ def threshold(desk: "Desk", arguments: Arguments) -> Json:
         "data": chosen_on.removesuffix(" data"),
         "n": len(held.predictions),
         "unit": held.resampling.name,
-        "n_test": 0 if run.predictions is None else len(run.predictions),
         "in_use": _told(in_use) if in_use is not None and held.storable else None,
         **_looks(run),
         **(drawn := _points(run, held.name, tuple(keep))),
@@ -199,10 +198,11 @@ def use_threshold(desk: "Desk", arguments: Arguments) -> Json:
     )
     test = choose_anew(run, chosen, desk.given.thumbnail, instead_of=arguments.number("seen"))
     desk.arrivals.decided_anew(run.name)
+    looks = _looks(run)
     return {
         "in_use": _told(chosen),
-        **_looks(run),
-        "test": {**test, **calls.tested(test, overlap=_overlap(run) > 0)} if test else None,
+        **looks,
+        "test": {**test, **calls.tested(test, overlap=looks["overlap"] > 0)} if test else None,
         "elsewhere": _elsewhere(run),
     }
 
@@ -343,6 +343,7 @@ def _looks(run: "StoredRun") -> Json:
     n_test = 0 if run.predictions is None else len(run.predictions)
     return {
         "choices": chosen,
+        "n_test": n_test,
         "overlap": overlap,
         "looks": calls.looks(len(chosen), n_test),
         "shared": calls.shared(overlap, n_test),

@@ -157,10 +157,10 @@ export async function mount(root, context) {
       `${data.positive} there.`)];
   }
   function imagePart({ nearest, flips }) {
-    const n = flips.gained + flips.lost;
-    return [data.in_use && [h("h2", "What changes"), h("p", flips.says)],
-      n > 0 && strip(context, data, flips.items, Math.min(at, other ?? at)),
-      h("h2", "Nearest to the threshold"), strip(context, data, nearest, Math.min(at, other ?? at))];
+    const from = Math.min(at, other ?? at), { items, says } = flips;
+    return [data.in_use && [h("h2", "What changes"), h("p", says)],
+      items.length > 0 && strip(context, data, items, from),
+      h("h2", "Nearest to the threshold"), strip(context, data, nearest, from)];
   }
   /** The bar at the top: which run, which class. */
   function top() {

@@ -1,5 +1,5 @@
 // Runs, past and under way: how they go, what they came to, and one more with the labels as they are now.
-import { confirmDialog, fill, h, icon, localTime, number, refill } from "../core/dom.js";
+import { confirmDialog, fill, h, icon, images, localTime, number, refill } from "../core/dom.js";
 import { badge, bars, button, choice, form, link, note, problem, quiet, submit, table, tick } from "../core/parts.js";
 import { lineChart } from "/shared/curves.js";
 
@@ -121,8 +121,9 @@ function startForm(context, started) {
     sameTest.hidden = !run;
     showEpochs();
   };
-  const update = ({ corrected, runs: all, suggested: next, why_not: whyNot, running }) => {
+  const update = ({ changes, corrected, runs: all, suggested: next, why_not: whyNot, running }) => {
     heading.textContent = corrected ? `Train with my ${corrected}` : "Train";
+    heading.title = `${images(changes.relabelled)} relabelled, ${number(changes.excluded)} excluded`;
     const finished = all.filter(({ state, backbone }) => state === "done" && backbone);
     const namesOf = (some) => some.map(({ name }) => name).join();
     if (namesOf(finished) !== namesOf(runs) || !fields.like.options.length) {
