@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from browser import chromium, open_studio, window  # noqa: F401
-from grids import gallery, gallery_studio, gallery_to_look_at  # noqa: F401
+from grids import gallery, gallery_pictures, gallery_to_look_at  # noqa: F401
 from pictures import write_class_folders
 from web import connected, serve, two_worlds  # noqa: F401
 

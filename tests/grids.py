@@ -1,7 +1,5 @@
 """Studios over many pictures, their journals, and how tests find their way in a grid."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ N_BENIGN, N_MALIGNANT = 160, 80
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory):
+def gallery_pictures(tmp_path_factory):
     """Two classes of pictures, of which the first cannot be read; tests bring their own journal."""
     counts = {"benign": N_BENIGN, "malignant": N_MALIGNANT}
     folder = write_class_folders(tmp_path_factory.mktemp("grid") / "photos", counts, suffix=".jpg")
@@ -25,19 +23,19 @@ def gallery(tmp_path_factory):
 
 
 @pytest.fixture
-def gallery_studio(gallery, tmp_path, monkeypatch):
-    """A studio over the gallery, with predictions."""
+def gallery(gallery_pictures, tmp_path, monkeypatch):
+    """A studio over many pictures, with predictions."""
     monkeypatch.setenv("TELLAPART_JOURNAL", str(tmp_path / "labels.sqlite"))
-    with opened(gallery) as studio:
+    with opened(gallery_pictures) as studio:
         lay_predictions(studio.desk.catalog)
         yield studio
 
 
 @pytest.fixture
-def gallery_to_look_at(gallery, tmp_path, monkeypatch):
+def gallery_to_look_at(gallery_pictures, tmp_path, monkeypatch):
     """A studio that writes nothing."""
     monkeypatch.setenv("TELLAPART_JOURNAL", str(tmp_path / "labels.sqlite"))
-    with opened(gallery, read_only=True) as studio:
+    with opened(gallery_pictures, read_only=True) as studio:
         yield studio
 
 
@@ -71,14 +69,6 @@ def cell(page, position):
 
 def cursor_on(page, position):
     return expect(page.locator(".cell.cursor")).to_have_attribute("aria-posinset", str(position + 1))
-
-
-def until(condition, seconds=5):
-    """Wait for what is not in the page."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def press(page, *keys):

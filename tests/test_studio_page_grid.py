@@ -10,16 +10,11 @@ from grids import cell, cursor_on, events, n_columns, opened_grid, press
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def studio(gallery_studio):
-    return gallery_studio
-
-
 # ---- seeing ------------------------------------------------------------------------------------------------
 
 
-def test_only_what_is_in_sight_is_in_the_page(studio, window):
-    page = opened_grid(window, studio)
+def test_only_what_is_in_sight_is_in_the_page(gallery, window):
+    page = opened_grid(window, gallery)
     expect(page.get_by_role("status").get_by_text("240 images").first).to_be_visible()
     assert 10 < page.locator(".cell").count() < 80
     expect(cell(page, 0)).to_have_attribute("aria-setsize", "240")
@@ -29,8 +24,8 @@ def test_only_what_is_in_sight_is_in_the_page(studio, window):
     shoot(page, "grid")
 
 
-def test_the_last_image_is_one_key_away(studio, window):
-    page = opened_grid(window, studio)
+def test_the_last_image_is_one_key_away(gallery, window):
+    page = opened_grid(window, gallery)
     page.keyboard.press("End")
     cursor_on(page, 239)
     expect(cell(page, 239)).to_be_in_viewport()
@@ -41,8 +36,8 @@ def test_the_last_image_is_one_key_away(studio, window):
     cursor_on(page, 0)
 
 
-def test_the_cell_with_the_cursor_is_never_recycled(studio, window):
-    page = opened_grid(window, studio)
+def test_the_cell_with_the_cursor_is_never_recycled(gallery, window):
+    page = opened_grid(window, gallery)
     press(page, "ArrowRight", "ArrowRight")
     page.locator(".host").evaluate("host => { host.scrollTop = 3000; }")
     expect(cell(page, 1)).to_have_count(0)
@@ -52,8 +47,8 @@ def test_the_cell_with_the_cursor_is_never_recycled(studio, window):
     expect(cell(page, 3)).to_be_in_viewport()
 
 
-def test_arrows_pages_and_edges(studio, window):
-    page = opened_grid(window, studio)
+def test_arrows_pages_and_edges(gallery, window):
+    page = opened_grid(window, gallery)
     n = n_columns(page)
     press(page, "ArrowLeft", "ArrowUp")
     cursor_on(page, 0)
@@ -65,8 +60,8 @@ def test_arrows_pages_and_edges(studio, window):
     cursor_on(page, 239)
 
 
-def test_three_sizes(studio, window):
-    page = opened_grid(window, studio)
+def test_three_sizes(gallery, window):
+    page = opened_grid(window, gallery)
     press(page, "End")
     widths = []
     for size in ("small", "medium", "large"):
@@ -80,8 +75,8 @@ def test_three_sizes(studio, window):
     assert "s=320" in src
 
 
-def test_a_file_that_is_no_picture_gets_a_sign(studio, window):
-    page = opened_grid(window, studio)
+def test_a_file_that_is_no_picture_gets_a_sign(gallery, window):
+    page = opened_grid(window, gallery)
     expect(cell(page, 0).locator("img")).to_have_js_property("naturalWidth", 160)
     expect(cell(page, 1).locator("img")).to_have_js_property("naturalWidth", 48)
 
@@ -89,8 +84,8 @@ def test_a_file_that_is_no_picture_gets_a_sign(studio, window):
 # ---- choosing ----------------------------------------------------------------------------------------------
 
 
-def test_a_filter_is_in_the_address_and_can_be_gone_back_from(studio, window):
-    page = opened_grid(window, studio)
+def test_a_filter_is_in_the_address_and_can_be_gone_back_from(gallery, window):
+    page = opened_grid(window, gallery)
     page.get_by_label(re.compile("^wrong")).check()
     expect(page.get_by_text("10 of 240 images").first).to_be_visible()
     expect(page).to_have_url(re.compile("correct=wrong"))
@@ -102,9 +97,9 @@ def test_a_filter_is_in_the_address_and_can_be_gone_back_from(studio, window):
     expect(page.locator(".told")).to_have_text("240 images")
 
 
-def test_an_address_shows_a_colleague_the_same(studio, window):
+def test_an_address_shows_a_colleague_the_same(gallery, window):
     address = "/grid?label=benign&correct=wrong&sort=error&order=descending&size=large&at=17"
-    page = opened_grid(window, studio, address)
+    page = opened_grid(window, gallery, address)
     expect(page.locator(".cell.cursor")).to_have_accessible_name(re.compile("benign/017.jpg"))
     expect(page.get_by_role("combobox", name="Order")).to_have_value("error")
     expect(page.get_by_role("button", name="Descending")).to_be_visible()
@@ -112,24 +107,24 @@ def test_an_address_shows_a_colleague_the_same(studio, window):
     expect(page.get_by_role("button", name="large")).to_have_attribute("aria-pressed", "true")
 
 
-def test_an_image_far_down_is_found(studio, window):
-    page = opened_grid(window, studio, "/grid?at=230")
+def test_an_image_far_down_is_found(gallery, window):
+    page = opened_grid(window, gallery, "/grid?at=230")
     expect(page.locator(".cell.cursor")).to_have_accessible_name(re.compile("malignant/070.jpg"))
     expect(page.locator(".cell.cursor")).to_be_in_viewport()
 
 
-def test_search_while_typing(studio, window):
-    page = opened_grid(window, studio)
+def test_search_while_typing(gallery, window):
+    page = opened_grid(window, gallery)
     page.get_by_role("searchbox").fill("nant/01")
     expect(page.locator(".told")).to_have_text("10 of 240 images")
     expect(cell(page, 0)).to_have_accessible_name(re.compile("malignant/010.jpg"))
     page.get_by_role("searchbox").press("2")
     expect(page.locator(".told")).to_have_text("1 of 240 images")
-    assert events(studio) == []
+    assert events(gallery) == []
 
 
-def test_ranges_by_keys_and_mouse(studio, window):
-    page = opened_grid(window, studio)
+def test_ranges_by_keys_and_mouse(gallery, window):
+    page = opened_grid(window, gallery)
     press(page, "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
     expect(page.locator('.cell[aria-selected="true"]')).to_have_count(3)
     cell(page, 6).click(modifiers=["Shift"])
@@ -149,8 +144,8 @@ def test_ranges_by_keys_and_mouse(studio, window):
 # ---- everyone ----------------------------------------------------------------------------------------------
 
 
-def test_accessible(studio, window):
-    page = opened_grid(window, studio, "/grid?correct=wrong")
+def test_accessible(gallery, window):
+    page = opened_grid(window, gallery, "/grid?correct=wrong")
     press(page, "Shift+ArrowRight", "x")
     expect(page.locator(".cell.excluded")).to_have_count(2)
     check_accessible(page)
@@ -162,8 +157,8 @@ def test_accessible(studio, window):
     check_accessible(page)
 
 
-def test_narrow_windows(studio, window):
-    page = opened_grid(window, studio, "/grid?correct=wrong", color_scheme="dark")
+def test_narrow_windows(gallery, window):
+    page = opened_grid(window, gallery, "/grid?correct=wrong", color_scheme="dark")
     check_reflows(page)
     shoot(page, "grid-narrow")
     press(page, "Enter")

@@ -5,18 +5,14 @@ import re
 import pytest
 
 from browser import expect, shoot
-from grids import cell, labels, opened_grid, press, until
+from grids import cell, labels, opened_grid, press
+from processes import eventually
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def studio(gallery_studio):
-    return gallery_studio
-
-
-def test_close_up(studio, window):
-    page = opened_grid(window, studio)
+def test_close_up(gallery, window):
+    page = opened_grid(window, gallery)
     press(page, "ArrowRight", "Enter")
     box = page.get_by_role("dialog")
     expect(box.locator("img")).to_have_js_property("naturalWidth", 48)
@@ -31,20 +27,20 @@ def test_close_up(studio, window):
     expect(box).to_contain_text("3 of 240")
     press(page, "2")
     expect(box).to_contain_text("4 of 240")
-    until(lambda: labels(studio) == {"benign/002.jpg": "malignant"})
+    eventually(lambda: labels(gallery) == {"benign/002.jpg": "malignant"})
     press(page, "p")
     expect(box).to_contain_text("benign → malignant")
     press(page, "Control+z")
     expect(box.get_by_role("heading", name="benign")).to_be_visible()
-    until(lambda: labels(studio) == {})
+    eventually(lambda: labels(gallery) == {})
     press(page, "Escape")
     expect(box).to_have_count(0)
     expect(cell(page, 2)).to_be_focused()
     assert "zoom" not in page.url
 
 
-def test_going_back_from_a_close_up_leaves_the_address_of_the_other_view_alone(studio, window):
-    page = window(studio, "/history?actor=ada")
+def test_going_back_from_a_close_up_leaves_the_address_of_the_other_view_alone(gallery, window):
+    page = window(gallery, "/history?actor=ada")
     expect(page.get_by_text("0 batches")).to_be_visible()
     press(page, "g", "g")
     expect(page.locator(".cell").first).to_be_visible()
@@ -54,11 +50,11 @@ def test_going_back_from_a_close_up_leaves_the_address_of_the_other_view_alone(s
         page.go_back()
     expect(page.get_by_text("0 batches")).to_be_visible()
     page.wait_for_timeout(600)  # as long as the grid may wait before it writes where its cursor is
-    assert page.url == f"{studio.url}/history?actor=ada"
+    assert page.url == f"{gallery.url}/history?actor=ada"
 
 
-def test_pixel_by_pixel(studio, window):
-    page = opened_grid(window, studio, "/grid?at=3&zoom=yes")
+def test_pixel_by_pixel(gallery, window):
+    page = opened_grid(window, gallery, "/grid?at=3&zoom=yes")
     box = page.get_by_role("dialog")
     expect(box.locator("img")).to_have_js_property("naturalWidth", 48)
     box.get_by_role("button", name="1:1").click()
@@ -80,15 +76,15 @@ def test_pixel_by_pixel(studio, window):
     expect(box.locator("img")).to_have_attribute("style", re.compile(r"rotate\(0deg\)"))
 
 
-def test_closely_only_what_is_seen_is_relabelled(studio, window):
-    page = opened_grid(window, studio)
+def test_closely_only_what_is_seen_is_relabelled(gallery, window):
+    page = opened_grid(window, gallery)
     press(page, "Shift+ArrowRight", "Shift+ArrowRight", "Enter")
     expect(page.get_by_role("dialog")).to_contain_text("3 of 240")
     press(page, "2")
-    until(lambda: labels(studio) == {"benign/002.jpg": "malignant"})
+    eventually(lambda: labels(gallery) == {"benign/002.jpg": "malignant"})
 
 
-def test_a_file_that_is_no_picture_says_why(studio, window):
+def test_a_file_that_is_no_picture_says_why(gallery, window):
     window.expected.append("status of 404")
-    page = opened_grid(window, studio, "/grid?at=0&zoom=yes")
+    page = opened_grid(window, gallery, "/grid?at=0&zoom=yes")
     expect(page.get_by_role("dialog")).to_contain_text("not an image, or damaged in its header")
