@@ -10,8 +10,22 @@ import hypothesis
 import pytest
 
 from browser import chromium, open_studio, window  # noqa: F401
+from downloads import download_folder, picture_host  # noqa: F401
 from grids import gallery, gallery_pictures, gallery_to_look_at  # noqa: F401
+from journals import journal  # noqa: F401
 from pictures import write_class_folders
+from predictions import predict_model, predict_url  # noqa: F401
+from protocol import (  # noqa: F401
+    encoded_images,
+    protocol_model,
+    protocol_paths,
+    protocol_url,
+    raw_pixels,
+    triton_client,
+)
+from scripted import lesion_client, lesion_files, lesion_service, scripted  # noqa: F401
+from sessions import web_host, web_session  # noqa: F401
+from thresholds import doubtful_desk, doubtful_lesions  # noqa: F401
 from web import connected, serve, two_worlds  # noqa: F401
 
 # A shell's background jobs, and all that they start, ignore Ctrl-C, which some tests send.

@@ -10,6 +10,9 @@ from tellapart.studio.desk import Desk
 PAGE = "http://127.0.0.1/notebook"
 """Answered by the test itself."""
 
+WIDGETS = [("grid",), ("results", "grid"), ("threshold", "grid"), ("augment",)]
+"""The views of each widget, the first of which it shows."""
+
 MOUNT = """
 async ([script, styles, state]) => {
   document.head.append(Object.assign(document.createElement("style"), { textContent: styles }));

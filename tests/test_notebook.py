@@ -1,4 +1,4 @@
-"""Widgets for notebooks: what answers them, the one script they are made of, and a page that has one."""
+"""Widgets for notebooks: what answers them, and a page that has one."""
 
 import builtins
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 from browser import check_accessible
 from desks import clinic, number
 from doubtful import doubtful_run
-from kernels import Kernel
+from kernels import WIDGETS, Kernel
 from pictures import write_class_folders
 from tellapart.data.dataset import Dataset
 from tellapart.data.journal import Journal
@@ -22,9 +22,6 @@ from tellapart.notebook import esm, host
 from tellapart.studio import operations
 from tellapart.studio.opening import Choices, open_desk
 from tellapart.studio.operation import Operation
-from tellapart.studio.pages import views
-
-WIDGETS = [("grid",), ("results", "grid"), ("threshold", "grid"), ("augment",)]
 
 
 @pytest.fixture
@@ -202,64 +199,6 @@ def test_a_widget_answers_through_its_comm(tmp_path, monkeypatch):
     ((told, buffers),) = sent
     assert (told["id"], told["status"], buffers) == ("1", 200, [])
     grid.close()
-
-
-# ---- the one script
-
-
-def test_every_view_of_the_studio_could_be_a_widget():
-    for view in views():
-        text = esm.script((view,))
-        assert not re.search(r"^\s*import\b", text, re.MULTILINE)
-        assert re.findall(r"^export .*", text, re.MULTILINE) == ["export default { render({ model, el }) {"]
-
-
-def test_a_module_is_there_once_and_after_what_it_imports():
-    text = esm.script(("results", "grid"))
-    order = re.findall(r'^modules\["(.+?)"\] = ', text, re.MULTILINE)
-    assert len(order) == len(set(order))
-    assert order.index("core/dom.js") < order.index("core/grid.js") < order.index("views/grid.js")
-    assert '"/shared/curves.js"' in esm.script(("threshold",))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "import * as all from './b.js';",
-        'import one from "./b.js";',
-        'import "./b.js";',
-        "export default 1;",
-        "export { a };",
-        "export let a = 1;",
-        '  const b = await import("./b.js");',
-        "const here = import.meta.url;",
-    ],
-)
-def test_other_forms_of_import_and_export_are_refused(tmp_path, monkeypatch, line):
-    monkeypatch.setattr(esm, "STATIC", tmp_path)
-    (tmp_path / "core").mkdir()
-    (tmp_path / "core" / "widget.js").write_text(f"{line}\n")
-    with pytest.raises(ValueError, match=re.escape(line.strip())):
-        esm.script.__wrapped__(())
-
-
-def test_modules_in_a_circle_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(esm, "STATIC", tmp_path)
-    (tmp_path / "core").mkdir()
-    (tmp_path / "core" / "widget.js").write_text('import { b } from "./b.js";\n')
-    (tmp_path / "core" / "b.js").write_text('import { a as c } from "./widget.js";\n')
-    with pytest.raises(ValueError, match=re.escape("core/widget.js > core/b.js > core/widget.js")):
-        esm.script.__wrapped__(())
-
-
-@pytest.mark.parametrize("shown", WIDGETS, ids=lambda shown: shown[0])
-def test_styles_stay_in_the_widget(shown):
-    text = esm.styles(shown)
-    outside = re.sub(r"\{(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*\}", "", text).split()
-    assert outside == [".tellapart", "@keyframes", "rise"]
-    assert not re.search(r"(?m)^\s*(:root|html|body)\b[^{]*\{", text)
-    assert "@media (max-width" not in text
-    assert '[data-jp-theme-light="false"] & { color-scheme: dark; ' in text
 
 
 # ---- in a browser

@@ -1,51 +1,22 @@
-"""Choosing a threshold: on validation images, for a reason, into every file, and found in the answers."""
+"""Choosing a threshold: on validation images, for a reason, into every file."""
 
 import csv
 import json
 import re
-import shutil
-import sys
 
 import numpy as np
 import pytest
 
 import tellapart as ta
 from desks import ask, desk_on
-from doubtful import doubtful_run
 from pictures import write_class_folders
-from processes import eventually
-from servers import running
 from tellapart.bundle import Bundle
 from tellapart.errors import BundleError, ConfigError, DataError, ReadOnly
 from tellapart.evaluation.evaluation import Evaluation
 from tellapart.evaluation.tables import read_predictions
 from tellapart.records import Threshold
-from tellapart.serving.app import create_app
-from tellapart.serving.settings import Settings
 from tellapart.training.config import TrainConfig
-
-
-@pytest.fixture
-def run(trained, tmp_path):
-    return doubtful_run(trained.folder, tmp_path / "runs" / "lesions")
-
-
-@pytest.fixture
-def desk(photos, run):
-    return desk_on(photos, runs=run.parent)
-
-
-def use(desk, method="hand", **values):
-    """Choose a threshold as the page does, and return what it is told."""
-    seen = ask(desk, "threshold", run="lesions")["in_use"]["value"]
-    return ask(
-        desk,
-        "use_threshold",
-        run="lesions",
-        method=method,
-        seen=seen,
-        **{"why": "misses cost more", **values},
-    )
+from thresholds import use
 
 
 def held(run):
@@ -84,9 +55,9 @@ def test_more_than_two_classes_keep_them_too(tmp_path):
 # ---- what the page gets ----------------------------------------------------------------------------------
 
 
-def test_counts_are_exact_at_every_threshold(desk, run):
-    told = ask(desk, "threshold", at=0.4321)
-    positive, score = held(run)
+def test_counts_are_exact_at_every_threshold(doubtful_desk, doubtful_lesions):
+    told = ask(doubtful_desk, "threshold", at=0.4321)
+    positive, score = held(doubtful_lesions)
     points = told["points"]
     assert (points["positives"], points["negatives"]) == (positive.sum(), (~positive).sum())
     assert points["thresholds"][-1] is None
@@ -100,19 +71,20 @@ def test_counts_are_exact_at_every_threshold(desk, run):
     json.dumps(told, allow_nan=False)
 
 
-def test_intervals_are_those_of_an_evaluation_of_the_same_images(desk, run):
-    points = ask(desk, "threshold", at=0.5)["points"]
+def test_intervals_are_those_of_an_evaluation_of_the_same_images(doubtful_desk, doubtful_lesions):
+    points = ask(doubtful_desk, "threshold", at=0.5)["points"]
     index = points["thresholds"].index(0.5)
     evaluation = Evaluation(
-        read_predictions(run / "validation.csv"), Threshold(0.5, "malignant", "validation", "a test")
+        read_predictions(doubtful_lesions / "validation.csv"),
+        Threshold(0.5, "malignant", "validation", "a test"),
     )
     for name in ("sensitivity", "specificity", "ppv", "npv"):
         assert tuple(points["intervals"][name][index]) == evaluation.headline[name].ci95
 
 
-def test_images_near_a_threshold_and_those_that_change_sides(desk, run):
-    positive, score = held(run)
-    told = ask(desk, "near", run="lesions", at=0.3, **{"from": 0.5}, count=5)
+def test_images_near_a_threshold_and_those_that_change_sides(doubtful_desk, doubtful_lesions):
+    positive, score = held(doubtful_lesions)
+    told = ask(doubtful_desk, "near", run="lesions", at=0.3, **{"from": 0.5}, count=5)
     distances = [abs(item["p"] - 0.3) for item in told["nearest"]]
     assert distances == sorted(distances)
     assert distances[-1] == pytest.approx(np.sort(np.abs(score - 0.3))[4])
@@ -121,20 +93,20 @@ def test_images_near_a_threshold_and_those_that_change_sides(desk, run):
     assert told["flips"]["lost"] == 0
     assert told["flips"]["right"] == (moved & positive).sum()
     first = told["flips"]["items"][0]
-    assert desk.given.samples[first["i"]].id == first["id"]
-    back = ask(desk, "near", run="lesions", at=0.5, **{"from": 0.3})
+    assert doubtful_desk.given.samples[first["i"]].id == first["id"]
+    back = ask(doubtful_desk, "near", run="lesions", at=0.5, **{"from": 0.3})
     assert (back["flips"]["lost"], back["flips"]["right"]) == (moved.sum(), (moved & ~positive).sum())
 
 
-def test_with_a_band_what_is_referred_is_counted_apart(desk, run):
-    positive, score = held(run)
-    band = ask(desk, "near", run="lesions", at=0.6, **{"and": 0.4})["band"]
+def test_with_a_band_what_is_referred_is_counted_apart(doubtful_desk, doubtful_lesions):
+    positive, score = held(doubtful_lesions)
+    band = ask(doubtful_desk, "near", run="lesions", at=0.6, **{"and": 0.4})["band"]
     assert band["referred"] == ((score >= 0.4) & (score < 0.6)).sum()
     assert band["fn"] == (score[positive] < 0.4).sum()
     assert band["tn"] == (score[~positive] < 0.4).sum()
     assert band["figures"]["sensitivity"]["value"] == band["tp"] / (band["tp"] + band["fn"])
     assert band["figures"]["referred"]["value"] == band["referred"] / 56
-    flips = ask(desk, "near", run="lesions", at=0.6, **{"and": 0.4, "from": 0.5})["flips"]
+    flips = ask(doubtful_desk, "near", run="lesions", at=0.6, **{"and": 0.4, "from": 0.5})["flips"]
     assert flips["gained"] == ((score >= 0.4) & (score < 0.5)).sum()  # the label changes at the lower end
 
 
@@ -154,24 +126,24 @@ def test_with_a_band_what_is_referred_is_counted_apart(desk, run):
         ({"method": "hand", "at": 0.25}, "set by hand"),
     ],
 )
-def test_ways_to_choose(desk, run, values, rule):
-    chosen = ask(desk, "choose", run="lesions", **values)
+def test_ways_to_choose(doubtful_desk, doubtful_lesions, values, rule):
+    chosen = ask(doubtful_desk, "choose", run="lesions", **values)
     assert (chosen["rule"], chosen["band"]) == (rule, None)
-    positive, score = held(run)
+    positive, score = held(doubtful_lesions)
     if "sensitivity" in values:
         assert (score[positive] >= chosen["value"]).mean() >= values["sensitivity"]
-    assert chosen["value"] in ask(desk, "threshold", at=chosen["value"])["points"]["thresholds"]
+    assert chosen["value"] in ask(doubtful_desk, "threshold", at=chosen["value"])["points"]["thresholds"]
 
 
-def test_a_band_is_chosen_by_two_targets(desk, run):
+def test_a_band_is_chosen_by_two_targets(doubtful_desk, doubtful_lesions):
     wanted = {"method": "band", "sensitivity": 0.95, "specificity": 0.95}
-    chosen = ask(desk, "choose", run="lesions", **wanted)
+    chosen = ask(doubtful_desk, "choose", run="lesions", **wanted)
     low, high = chosen["band"]
-    positive, score = held(run)
+    positive, score = held(doubtful_lesions)
     assert (score[positive] >= low).mean() >= 0.95
     assert (score[~positive] < high).mean() >= 0.95
     assert chosen["value"] == low < high
-    both = ask(desk, "choose", run="lesions", method="band", sensitivity=0.1, specificity=0.1)
+    both = ask(doubtful_desk, "choose", run="lesions", method="band", sensitivity=0.1, specificity=0.1)
     assert both["band"] is None
     assert both["rule"].endswith("which one threshold reaches")
 
@@ -181,22 +153,22 @@ def test_a_band_is_chosen_by_two_targets(desk, run):
     [{"method": "guess"}, {"method": "sensitivity"}, {"method": "sensitivity", "sensitivity": 95},
      {"method": "cost", "cost": 0}, {"method": "hand", "at": 1.5}, {"method": "hand", "at": "half"}],
 )  # fmt: skip
-def test_what_cannot_be_asked_for_is_told(desk, values):
+def test_what_cannot_be_asked_for_is_told(doubtful_desk, values):
     with pytest.raises(ConfigError):
-        ask(desk, "choose", run="lesions", **values)
+        ask(doubtful_desk, "choose", run="lesions", **values)
 
 
-def test_a_target_that_these_images_cannot_reach_is_told(desk):
+def test_a_target_that_these_images_cannot_reach_is_told(doubtful_desk):
     with pytest.raises(DataError, match=r"no threshold surely reaches a sensitivity of 0\.99"):
-        ask(desk, "choose", run="lesions", method="sensitivity", sensitivity=0.99, surely=True)
+        ask(doubtful_desk, "choose", run="lesions", method="sensitivity", sensitivity=0.99, surely=True)
 
 
 # ---- what is written -------------------------------------------------------------------------------------
 
 
-def test_the_choice_is_in_every_file(desk, run):
-    told = use(desk, "sensitivity", sensitivity=0.95, why="a missed\nmelanoma costs more")
-    card = Bundle.load(run).card
+def test_the_choice_is_in_every_file(doubtful_desk, doubtful_lesions):
+    told = use(doubtful_desk, "sensitivity", sensitivity=0.95, why="a missed\nmelanoma costs more")
+    card = Bundle.load(doubtful_lesions).card
     value = told["in_use"]["value"]
     assert card.threshold == Threshold(
         value,
@@ -208,28 +180,28 @@ def test_the_choice_is_in_every_file(desk, run):
         "a missed melanoma costs more",
         told["in_use"]["at"],
     )
-    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    metrics = json.loads((doubtful_lesions / "evaluation" / "metrics.json").read_text())
     assert (metrics["threshold"], metrics["threshold_rule"]) == (value, "sensitivity of at least 0.95")
     assert metrics["n_bootstrap"] == 50
     assert card.figures["sensitivity"] == metrics["sensitivity"] == told["test"]["figures"]["sensitivity"]
     for name in ("validation.csv", "evaluation/predictions.csv"):
-        with (run / name).open(newline="") as file:
+        with (doubtful_lesions / name).open(newline="") as file:
             for row in csv.DictReader(file):
                 assert (row["predicted"] == "malignant") == (float(row["prob_malignant"]) >= value)
-    report = (run / "evaluation" / "report.html").read_text()
+    report = (doubtful_lesions / "evaluation" / "report.html").read_text()
     assert f"{value:.4g}</b>" in report
     assert "Chosen by anna at " in report
     assert 'src="data:image/jpeg;base64,' in report
-    readme = (run / "model" / "README.md").read_text()
+    readme = (doubtful_lesions / "model" / "README.md").read_text()
     assert f"reaches {value:.3f} (sensitivity of at least 0.95, chosen on out-of-fold data" in readme
     assert "Chosen by anna" in readme
     assert f"| sensitivity | {metrics['sensitivity']['value']:.3f} |" in readme
 
 
-def test_the_report_keeps_what_it_told_of_the_run(desk, run):
-    before = (run / "evaluation" / "report.html").read_text()
-    use(desk, at=0.3)
-    after = (run / "evaluation" / "report.html").read_text()
+def test_the_report_keeps_what_it_told_of_the_run(doubtful_desk, doubtful_lesions):
+    before = (doubtful_lesions / "evaluation" / "report.html").read_text()
+    use(doubtful_desk, at=0.3)
+    after = (doubtful_lesions / "evaluation" / "report.html").read_text()
 
     def sections(text):
         return re.findall(r"<h2[^>]*>(.*?)</h2>", text)
@@ -244,9 +216,9 @@ def test_the_report_keeps_what_it_told_of_the_run(desk, run):
         assert fact in after
 
 
-def test_test_figures_are_those_of_the_test_images(desk, run):
-    told = use(desk, at=0.42)["test"]
-    said = read_predictions(run / "evaluation" / "predictions.csv")
+def test_test_figures_are_those_of_the_test_images(doubtful_desk, doubtful_lesions):
+    told = use(doubtful_desk, at=0.42)["test"]
+    said = read_predictions(doubtful_lesions / "evaluation" / "predictions.csv")
     called, positive = said.y_prob[:, 1] >= 0.42, said.y_true == 1
     assert told["n"] == len(said)
     assert (told["tp"], told["fp"]) == ((called & positive).sum(), (called & ~positive).sum())
@@ -254,13 +226,13 @@ def test_test_figures_are_those_of_the_test_images(desk, run):
     assert told["figures"]["sensitivity"]["value"] == told["tp"] / (told["tp"] + told["fn"])
 
 
-def test_every_look_at_the_test_set_is_on_record(desk, run):
-    assert ask(desk, "threshold")["choices"] == []
-    use(desk, at=0.3, why="first")
-    first = (run / "threshold.jsonl").read_text()
-    use(desk, at=0.4, why="again")
-    assert (run / "threshold.jsonl").read_text().startswith(first)
-    noted = ask(desk, "threshold")["choices"]
+def test_every_look_at_the_test_set_is_on_record(doubtful_desk, doubtful_lesions):
+    assert ask(doubtful_desk, "threshold")["choices"] == []
+    use(doubtful_desk, at=0.3, why="first")
+    first = (doubtful_lesions / "threshold.jsonl").read_text()
+    use(doubtful_desk, at=0.4, why="again")
+    assert (doubtful_lesions / "threshold.jsonl").read_text().startswith(first)
+    noted = ask(doubtful_desk, "threshold")["choices"]
     assert [(one["why"], one["by"], one["value"]) for one in noted] == [
         ("first", "anna", 0.3),
         ("again", "anna", 0.4),
@@ -268,41 +240,41 @@ def test_every_look_at_the_test_set_is_on_record(desk, run):
     assert noted[1]["before"] == 0.3
 
 
-def test_the_model_itself_is_left_as_it_was(desk, run):
-    before = {path.name: path.read_bytes() for path in (run / "model").iterdir()}
-    use(desk, at=0.3)
-    after = {path.name: path.read_bytes() for path in (run / "model").iterdir()}
+def test_the_model_itself_is_left_as_it_was(doubtful_desk, doubtful_lesions):
+    before = {path.name: path.read_bytes() for path in (doubtful_lesions / "model").iterdir()}
+    use(doubtful_desk, at=0.3)
+    after = {path.name: path.read_bytes() for path in (doubtful_lesions / "model").iterdir()}
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {"model.json", "README.md"}
 
 
-def test_a_reason_is_asked_for(desk, run):
+def test_a_reason_is_asked_for(doubtful_desk, doubtful_lesions):
     for why in ("", "  \n "):
         with pytest.raises(ConfigError, match="say why"):
-            use(desk, at=0.3, why=why)
-    assert not (run / "threshold.jsonl").exists()
+            use(doubtful_desk, at=0.3, why=why)
+    assert not (doubtful_lesions / "threshold.jsonl").exists()
 
 
-def test_a_threshold_that_changed_meanwhile_is_not_written_over(desk, run):
-    seen = ask(desk, "threshold")["in_use"]["value"]
-    use(desk, at=0.3)
+def test_a_threshold_that_changed_meanwhile_is_not_written_over(doubtful_desk, doubtful_lesions):
+    seen = ask(doubtful_desk, "threshold")["in_use"]["value"]
+    use(doubtful_desk, at=0.3)
     with pytest.raises(ConfigError, match="changed meanwhile"):
-        ask(desk, "use_threshold", run="lesions", method="hand", at=0.4, why="late", seen=seen)
-    assert Bundle.load(run).card.threshold.value == 0.3
-    assert len(ask(desk, "threshold")["choices"]) == 1
+        ask(doubtful_desk, "use_threshold", run="lesions", method="hand", at=0.4, why="late", seen=seen)
+    assert Bundle.load(doubtful_lesions).card.threshold.value == 0.3
+    assert len(ask(doubtful_desk, "threshold")["choices"]) == 1
 
 
-def test_a_damaged_bundle_is_not_blessed(desk, run):
-    seen = ask(desk, "threshold")["in_use"]["value"]
-    model = run / "model" / "model.onnx"
+def test_a_damaged_bundle_is_not_blessed(doubtful_desk, doubtful_lesions):
+    seen = ask(doubtful_desk, "threshold")["in_use"]["value"]
+    model = doubtful_lesions / "model" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
     with pytest.raises(BundleError, match="damaged"):
-        ask(desk, "use_threshold", run="lesions", method="hand", at=0.4, why="so", seen=seen)
-    assert not (run / "threshold.jsonl").exists()
+        ask(doubtful_desk, "use_threshold", run="lesions", method="hand", at=0.4, why="so", seen=seen)
+    assert not (doubtful_lesions / "threshold.jsonl").exists()
 
 
-def test_a_desk_that_only_reads_writes_nothing(photos, run):
-    desk = desk_on(photos, runs=run.parent, read_only=True)
+def test_a_desk_that_only_reads_writes_nothing(photos, doubtful_lesions):
+    desk = desk_on(photos, runs=doubtful_lesions.parent, read_only=True)
     assert ask(desk, "threshold")["storable"] is False
     with pytest.raises(ReadOnly):
         use(desk, at=0.3)
@@ -332,13 +304,13 @@ def test_a_run_without_a_test_set_can_be_chosen_for(tmp_path):
     assert Bundle.load(tmp_path / "runs" / "lesions").card.threshold.value == 0.3
 
 
-def test_older_runs_are_told_what_they_lack(desk, run):
-    (run / "validation.csv").unlink()
-    told = ask(desk, "threshold")
+def test_older_runs_are_told_what_they_lack(doubtful_desk, doubtful_lesions):
+    (doubtful_lesions / "validation.csv").unlink()
+    told = ask(doubtful_desk, "threshold")
     assert "no validation.csv" in told["missing"]
     assert "train it again" in told["missing"]
     with pytest.raises(ConfigError, match=r"no validation\.csv"):
-        ask(desk, "choose", run="lesions", method="youden")
+        ask(doubtful_desk, "choose", run="lesions", method="youden")
 
 
 def test_a_studio_without_runs_says_so(photos, tmp_path):
@@ -346,101 +318,8 @@ def test_a_studio_without_runs_says_so(photos, tmp_path):
     assert told == {"run": None, "runs": [], "missing": "there is no finished run yet; train one first"}
 
 
-def test_missing_facts_are_told_before_anything_is_written(desk, run):
-    (run / "facts.json").unlink()
+def test_missing_facts_are_told_before_anything_is_written(doubtful_desk, doubtful_lesions):
+    (doubtful_lesions / "facts.json").unlink()
     with pytest.raises(DataError, match=r"facts\.json is missing"):
-        use(desk, at=0.3)
-    assert not (run / "threshold.jsonl").exists()
-
-
-# ---- found in the answers --------------------------------------------------------------------------------
-
-
-def test_a_served_model_answers_by_the_new_threshold_after_a_reload(desk, run, photos):
-    import httpx2
-
-    picture = (photos / "malignant" / "003.png").read_bytes()
-    with running(create_app(Settings({"lesions": run}))) as url:
-
-        def answer():
-            [said] = httpx2.post(f"{url}/v1/predict", content=picture, timeout=30).json()["predictions"]
-            return said
-
-        before = answer()
-        p = before["probabilities"]["malignant"]
-        assert (before["label"], before["abstained"]) == ("malignant", False)
-        use(desk, at=min(1.0, p + 1e-6))
-        assert answer()["label"] == "malignant"  # until it is told
-        assert httpx2.post(f"{url}/v2/repository/models/lesions/load", timeout=30).status_code == 200
-        assert answer()["label"] == "benign"
-        use(desk, at=p / 2, **{"and": 1.0})
-        httpx2.post(f"{url}/v2/repository/models/lesions/load", timeout=30)
-        said = answer()
-        assert (said["label"], said["abstained"]) == ("malignant", True)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="processes are detached by POSIX means")
-@pytest.mark.usefixtures("own_deployments")
-def test_a_deployment_answers_by_the_new_threshold_after_an_update(desk, run, photos):
-    picture = photos / "malignant" / "003.png"
-    deployment = ta.deploy(run, "lesions", auth=False, drain_s=0)
-    try:
-        p = deployment.score(picture).probabilities["malignant"]
-        told = use(desk, at=p / 2, **{"and": 1.0})
-        assert {
-            "where": "a deployment of this model",
-            "command": f"tellapart deploy update NAME {run}",
-        } in told["elsewhere"]
-        assert deployment.score(picture).abstained is False
-        deployment.update(run)
-        # A worker of before may have had the connection already.
-        eventually(lambda: deployment.score(picture).abstained)
-        assert Bundle.load(deployment.record.copy).card.threshold.chosen_by == "anna"
-    finally:
-        deployment.delete()
-
-
-def test_the_command_line_says_where_a_person_is_to_decide(desk, run, photos, capsys):
-    from tellapart.cli.app import run as command
-
-    use(desk, at=0.0, **{"and": 1.0})
-    assert command(["predict", str(run), str(photos / "malignant" / "003.png")]) == 0
-    assert "(a person is to decide)" in capsys.readouterr().out
-
-
-# ---- bundles, old and new --------------------------------------------------------------------------------
-
-
-def test_an_older_bundle_is_read_and_chosen_for(desk, run):
-    """Format 1 knew neither band nor chooser."""
-    from tellapart.bundle import _checksum
-
-    card = run / "model" / "model.json"
-    values = json.loads(card.read_text())
-    for name in ("band", "chosen_by", "why", "at"):
-        del values["threshold"][name]
-    del values["checksum"]
-    values["format"] = 1
-    values["checksum"] = _checksum(values)
-    card.write_text(json.dumps(values))
-    assert Bundle.load(run).card.threshold.band is None
-    use(desk, at=0.3)
-    assert json.loads(card.read_text())["format"] == 2
-
-
-def test_a_copied_run_keeps_its_choice(desk, run, tmp_path):
-    use(desk, at=0.3, **{"and": 0.6})
-    copy = shutil.copytree(run / "model", tmp_path / "copy")
-    assert ta.load(copy).card.threshold.band == (0.3, 0.6)
-    assert "a person is to decide" in (copy / "README.md").read_text()
-    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
-    assert set(metrics["referral"]) == {"sensitivity", "specificity", "ppv", "npv", "referred"}
-    assert "a person is to decide" in (run / "evaluation" / "report.html").read_text()
-
-
-def test_the_grid_follows_a_new_threshold(desk, run):
-    desk.arrivals.first_run()
-    assert desk.catalog.predictions.name == "lesions"
-    use(desk, at=0.01)
-    n_test = len(read_predictions(run / "evaluation" / "predictions.csv").sample_ids)
-    assert ask(desk, "items", predicted=["malignant"], start=0, count=1)["total"] == n_test
+        use(doubtful_desk, at=0.3)
+    assert not (doubtful_lesions / "threshold.jsonl").exists()
