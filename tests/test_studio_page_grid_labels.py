@@ -46,7 +46,7 @@ def test_images_never_seen_are_relabelled_too_once_that_was_confirmed(gallery, w
     expect(page.get_by_text("240 images will be labelled naevus")).to_be_visible()
     page.get_by_label("Why?").fill("the clinic calls all of them so")
     page.get_by_role("button", name="Change 240").click()
-    eventually(lambda: len(labels(gallery)) == 240, seconds=20)
+    eventually(lambda: len(labels(gallery)) == 240, timeout_s=20)
     assert events(gallery)[-1].why == "the clinic calls all of them so"
     press(page, "End")
     expect(page.locator(".cell.cursor .name")).to_have_text("naevus")
