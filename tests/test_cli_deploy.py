@@ -42,6 +42,8 @@ def test_a_life_from_create_to_delete(trained, photos, tmp_path, capsys, monkeyp
     assert "of them" in shown
     assert json.loads(typed("show", "lesions", "--json"))["figures"]["predictions"]["benign"] == 2
     assert made["key"] not in shown
+    folder = photos / "malignant"
+    assert len(typed("score", "lesions", str(folder)).splitlines()) == len(list(folder.glob("*.png")))
 
     identifier = typed("keys", "lesions").strip()
     second = typed("keys", "lesions", "--new").split()

@@ -160,8 +160,12 @@ def test_an_update_is_done_once_no_old_worker_takes_a_connection(lesions, other_
 
 def test_it_can_be_started_again_at_once(lesions, photos):
     """The workers of a killed supervisor answer what they have begun, and hold the port meanwhile."""
+    [worker] = workers_of(lesions)
+    worker.suspend()
     os.kill(lesions.record.pid, signal.SIGKILL)
-    eventually(lambda: lesions.status().state not in ("ready", "not ready"))  # it dies a moment later
+    eventually(lambda: lesions.status().state == "gone")  # it dies a moment later
+    assert "its process has ended and its workers are about to; `tellapart deploy" in lesions.status().detail
+    worker.resume()
     lesions.start()
     assert lesions.score(photos / "benign" / "000.png").label == "benign"
 

@@ -41,6 +41,20 @@ class Process:
         """Whether it, and no other of its number, still runs."""
         return _started(self.pid) == self.started
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether any of its group, which may outlive it for a moment, still runs."""
+        if _started(self.pid) not in (
+            None,
+            self.started,
+        ):  # a number is not given again while its group lives
+            return False
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it is gone."""
         if self.is_alive:

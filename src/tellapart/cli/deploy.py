@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tellapart.cli.options import image_paths
 from tellapart.cli.terminal import Bars, printable, tell
 from tellapart.errors import ConfigError, ServiceError
 
@@ -131,14 +133,17 @@ def show(name: Name, key: Key = None, as_json: AsJson = False) -> int:
 @app.command()
 def score(
     name: Name,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE_OR_URL...", help="Files or web addresses.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE_OR_URL...", help="Files, folders, or web addresses.")
+    ],
     key: Key = None,
     format: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
 ) -> int:
     """Ask a deployment what IMAGEs show; needs a key, unless it was created with --no-auth."""
     from tellapart.deploy.deployment import Deployment
 
-    answers = Deployment.find(name, key).score(images, progress=Bars())
+    paths = list(chain.from_iterable(map(image_paths, images)))
+    answers = Deployment.find(name, key).score(paths, progress=Bars())
     if format == "json":
         tell(json.dumps([asdict(answer) for answer in answers], indent=2))
     else:

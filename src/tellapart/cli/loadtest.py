@@ -1,13 +1,15 @@
 """`tellapart loadtest`."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli.options import image_paths
 from tellapart.cli.terminal import tell
-from tellapart.errors import ConfigError, EmptyDataset, ServiceError, UnreadableImage
+from tellapart.errors import ConfigError, ServiceError, UnreadableImage
 
 if TYPE_CHECKING:
     from tellapart.client import Prediction
@@ -49,7 +51,7 @@ def loadtest(
     from tellapart.loadtest.picture import drawn
     from tellapart.loadtest.report import render
 
-    files = _files(images) if images else []
+    files = [Path(path) for image in images or () for path in image_paths(os.fspath(image))]
     bodies = [_read(path) for path in files] or [drawn()]
     first = _first_answer(url, files[0] if files else bodies[0], key, model)
     setting = _setting(url, first, bodies)
@@ -80,15 +82,6 @@ def _loads(text: str | None, *, is_whole: bool) -> list[float] | None:
         kind = "--concurrency takes whole numbers" if is_whole else "--rate takes numbers"
         raise ConfigError(f"{kind} above 0, separated by commas, such as 1,2,4,8; we got {text!r}")
     return list(loads)
-
-
-def _files(given: list[Path]) -> list[Path]:
-    from tellapart.data.scan import images_below
-
-    files = [file for path in given for file in (images_below(path) if path.is_dir() else [path])]
-    if not files:
-        raise EmptyDataset(f"no images in {', '.join(map(str, given))}")
-    return files
 
 
 def _read(path: Path) -> bytes:

@@ -1,12 +1,13 @@
 """Options that several commands read alike."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tellapart.errors import ConfigError
+from tellapart.errors import ConfigError, EmptyDataset
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder per class, or a CSV/Parquet manifest.")]
 GroupBy = Annotated[str | None, typer.Option(help="Manifest column (patient, lesion) kept on one side.")]
@@ -27,6 +28,24 @@ SMALLEST_PX = 32
 def listed(options: Sequence[str] | None) -> list[str]:
     """Return the values of an option that may be repeated, or hold several with commas between them."""
     return [value.strip() for option in options or () for value in option.split(",") if value.strip()]
+
+
+def image_paths(given: str) -> list[str]:
+    """Return what was given, or for a folder the paths of the images below it.
+
+    Raises
+    ------
+    EmptyDataset
+        If the folder holds none.
+    """
+    from tellapart.data.scan import images_below
+
+    if not os.path.isdir(given):  # noqa: PTH112 - Path.is_dir raises for a text too long to be a path
+        return [given]
+    found = images_below(Path(given))
+    if not found:
+        raise EmptyDataset(f"no images in the folder {given}")
+    return [os.fspath(path) for path in found]
 
 
 def short_edge_px(size: str, names: Sequence[str]) -> int | None:

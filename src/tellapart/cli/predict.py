@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tellapart.cli.options import image_paths
 from tellapart.cli.terminal import printable, tell
-from tellapart.errors import ConfigError, EmptyDataset
+from tellapart.errors import ConfigError
 
 if TYPE_CHECKING:
     from tellapart.inference import Answer
@@ -66,16 +66,9 @@ def _on_cluster(model: Path, images: Sequence[str], out: Path | None, address: s
 
 def _paths(image: str) -> Iterable[str]:
     """Return the path of a file, those of a folder's images, or the lines of standard input as they come."""
-    from tellapart.data.scan import images_below
-
     if image == "-":
         return (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-    if not image or not Path(image).is_dir():
-        return [image]
-    found = images_below(Path(image))
-    if not found:
-        raise EmptyDataset(f"no images in the folder {image}")
-    return [os.fspath(path) for path in found]
+    return image_paths(image)
 
 
 class _Table:

@@ -114,6 +114,8 @@ def status(record: Record) -> Status:
     if process is None or not process.is_alive:
         if is_free(record.host, record.port):
             return Status("gone", f"its process has ended; {again}")
+        if process is not None and process.has_workers:
+            return Status("gone", f"its process has ended and its workers are about to; {again}")
         taken = f"port {record.port} is taken by another program"
         return Status("gone", f"its process has ended and {taken}; end that one, then {again}")
     code, detail = ask_ready(record.url)
