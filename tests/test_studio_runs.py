@@ -53,6 +53,14 @@ def test_runs_are_listed_with_figures_and_intervals(shelved, trained):
     )
 
 
+def test_runs_of_other_images_in_the_same_folder_are_counted_not_listed(shelved):
+    (shelved.runs / "of-bowls").mkdir()
+    (shelved.runs / "of-bowls" / "split.csv").write_text("path,label,split\nbowl/1.jpg,bowl,train\n")
+    told = perform(shelved, "runs", {})
+    assert [row["name"] for row in told["runs"]] == ["first"]
+    assert told["listed"] == "1 run; 1 of other images not listed"
+
+
 def test_a_run_says_what_it_was_made_of(shelved):
     path = shelved.runs / "first" / "run.json"
     record = json.loads(path.read_text())

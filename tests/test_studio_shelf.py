@@ -17,6 +17,10 @@ ANSWERS = [
 CAUTIOUS = Threshold(0.3, "malignant", "validation", "sensitivity of 95 %")
 
 
+def shelf_of(runs, *given):
+    return Shelf(runs, given, {"benign/000.png", "benign/001.png", "malignant/000.png"})
+
+
 @pytest.fixture
 def runs(tmp_path):
     write_run(tmp_path / "runs" / "second", predictions_of(ANSWERS))
@@ -29,7 +33,7 @@ def runs(tmp_path):
 
 def test_runs_are_the_folders_that_hold_one_those_the_user_named_first(runs, tmp_path):
     named = write_run(tmp_path / "elsewhere" / "mine", predictions_of(ANSWERS))
-    shelf = Shelf(runs, [named, runs / "second", named])
+    shelf = shelf_of(runs, named, runs / "second", named)
     assert shelf.names() == ["mine", "second", "first", "going-on"]
     assert shelf.tested() == ["mine", "second", "first"]
     assert [shelf.run(name).finished for name in shelf.names()] == [True, True, True, False]
@@ -37,14 +41,32 @@ def test_runs_are_the_folders_that_hold_one_those_the_user_named_first(runs, tmp
 
 def test_runs_of_the_same_name_are_told_apart_by_the_folder_they_lie_in(runs, tmp_path):
     named = write_run(tmp_path / "elsewhere" / "first", predictions_of(ANSWERS))
-    shelf = Shelf(runs, [named])
+    shelf = shelf_of(runs, named)
     assert shelf.names() == ["first", "runs/first", "going-on", "second"]
     assert shelf.run("first").folder == named
     assert shelf.run("runs/first").folder == runs / "first"
 
 
+def test_runs_of_other_images_are_passed_over_unless_the_user_named_them(runs):
+    for name, image in [("second", "bowl/1.jpg"), ("first", "benign/001.png")]:
+        (runs / name / "split.csv").write_text(f"path,label,split\nelsewhere.png,a,test\n{image},a,train\n")
+    shelf = shelf_of(runs)
+    assert shelf.names() == ["first", "going-on"]
+    assert shelf.n_passed_over() == 1
+    named = shelf_of(runs, runs / "second")
+    assert named.names() == ["second", "first", "going-on"]
+    assert named.n_passed_over() == 0
+    (runs / "second" / "split.csv").write_text("path,label,split\nbenign/000.png,benign,train\n")
+    assert shelf.n_passed_over() == 0  # files are looked at anew
+
+
+def test_a_run_whose_split_is_damaged_is_listed_so_that_somebody_is_told(runs):
+    (runs / "first" / "split.csv").write_text("nothing\nof the kind\n")
+    assert "first" in shelf_of(runs).names()
+
+
 def test_a_run_gives_back_what_it_stored(runs):
-    run = Shelf(runs).run("first")
+    run = shelf_of(runs).run("first")
     np.testing.assert_array_equal(run.predictions.y_prob, predictions_of(ANSWERS).y_prob)
     assert run.predictions.sample_ids == tuple(sample_id for sample_id, _, _ in ANSWERS)
     # 0.4 is malignant for the cautious threshold, though not the more probable class.
@@ -57,7 +79,7 @@ def test_a_run_gives_back_what_it_stored(runs):
 
 
 def test_a_run_in_progress_has_nothing_yet(runs):
-    run = Shelf(runs).run("going-on")
+    run = shelf_of(runs).run("going-on")
     assert (run.record, run.config, run.metrics, run.predictions, run.y_pred, run.card) == (
         {},
         {},
@@ -66,14 +88,14 @@ def test_a_run_in_progress_has_nothing_yet(runs):
 
 
 def test_the_card_and_the_validation_answers_are_read_if_they_are_there(trained):
-    run = Shelf(trained.folder.parent).run(trained.folder.name)
+    run = shelf_of(trained.folder.parent).run(trained.folder.name)
     assert run.card.class_names == ("benign", "malignant")
     assert len(run.predictions) == len(trained.evaluation.predictions)
     np.testing.assert_array_equal(run.y_pred, trained.evaluation.y_pred)
 
 
 def test_a_run_is_kept_until_one_of_its_files_changes(runs):
-    shelf = Shelf(runs)
+    shelf = shelf_of(runs)
     run = shelf.run("first")
     assert shelf.run("first") is run
     write_predictions(runs / "first" / "evaluation" / "predictions.csv", predictions_of(ANSWERS[:2]))
@@ -86,9 +108,9 @@ def test_an_unknown_name_is_refused_and_never_a_path(runs):
     with pytest.raises(
         ConfigError, match=r"no run is called '\.\./runs/first'; known here: first, going-on, second"
     ):
-        Shelf(runs).run("../runs/first")
+        shelf_of(runs).run("../runs/first")
     with pytest.raises(ConfigError, match="known here: none"):
-        Shelf(runs / "nowhere").run("first")
+        shelf_of(runs / "nowhere").run("first")
 
 
 @pytest.mark.parametrize(
@@ -103,4 +125,4 @@ def test_an_unknown_name_is_refused_and_never_a_path(runs):
 def test_a_damaged_file_is_told_in_one_line(runs, file, content, attribute):
     (runs / "first" / file).write_text(content)
     with pytest.raises(DataError, match=file):
-        getattr(Shelf(runs).run("first"), attribute)
+        getattr(shelf_of(runs).run("first"), attribute)

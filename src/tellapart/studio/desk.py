@@ -93,7 +93,8 @@ class Desk:
         self.lists = Lists(self.catalog)
         self.verdicts = Verdicts(self.catalog)
         self.thumbnails = Thumbnails(self.given.samples)
-        self.shelf = Shelf(self.runs, [*([self.run] if self.run else []), *self.others])
+        named = [*([self.run] if self.run else []), *self.others]
+        self.shelf = Shelf(self.runs, named, {sample.id for sample in self.given.samples})
         self.alike = Alike(self.catalog)
         self.arrivals = Arrivals(self)
         self.jobs = Jobs(self.runs, place_of(self.data))

@@ -53,7 +53,7 @@ def runs(desk: "Desk", arguments: Arguments) -> Json:
     rows.sort(key=lambda row: str(row["when"]), reverse=True)
     return {
         "runs": rows,
-        "listed": count(len(rows), "run"),
+        "listed": _listed(len(rows), desk.shelf.n_passed_over()),
         "running": next((row["name"] for row in rows if row["state"] == "running"), None),
         "changes": (changes := _changes(desk)),
         "corrected": corrections(**changes) if any(changes.values()) else "",
@@ -104,6 +104,11 @@ def run_history(desk: "Desk", arguments: Arguments) -> Json:
 
 
 OPERATIONS: dict[str, Operation] = {"runs": Operation(runs), "run_history": Operation(run_history)}
+
+
+def _listed(n_runs: int, n_passed_over: int) -> str:
+    listed = count(n_runs, "run")
+    return f"{listed}; {n_passed_over} of other images not listed" if n_passed_over else listed
 
 
 def _row(name: str, run: StoredRun | None, job: Job | None) -> Json:

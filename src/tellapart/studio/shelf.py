@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -122,12 +122,15 @@ class Shelf:
         Folder whose sub-folders are runs; need not exist.
     given
         Runs that the user named; they come first, and need not lie in `runs`.
+    images
+        Ids of the images that the studio shows. Runs in `runs` that were dealt none of these are passed over.
     """
 
-    def __init__(self, runs: Path, given: Sequence[Path] = ()) -> None:
-        self.runs, self.given = runs, tuple(given)
+    def __init__(self, runs: Path, given: Sequence[Path], images: Container[str]) -> None:
+        self.runs, self.given, self.images = runs, tuple(given), images
         self._lock = Lock()
         self._read: dict[Path, tuple[object, StoredRun]] = {}
+        self._dealt: dict[Path, tuple[object, bool]] = {}
 
     def names(self) -> list[str]:
         """Return the names of all runs: those the user named, then the others by name."""
@@ -163,21 +166,50 @@ class Shelf:
 
         Folders of the same name are told apart by the folder that they lie in.
         """
-        beside = sorted(self.runs.iterdir()) if self.runs.is_dir() else []
+        beside = [folder for folder in self._beside() if self._is_of_these(folder)]
         found: dict[Path, Path] = {}
-        for folder in (*self.given, *beside):
-            if is_run(folder):
-                found.setdefault(folder.resolve(), folder)
+        for folder in filter(is_run, (*self.given, *beside)):
+            found.setdefault(folder.resolve(), folder)
         named: dict[str, Path] = {}
         for place, folder in found.items():
             names = [place.name, f"{place.parent.name}/{place.name}", str(place)]
             named[next(name for name in names if name not in named)] = folder
         return {name: folder for name, folder in named.items() if (folder / file).exists()}
 
+    def n_passed_over(self) -> int:
+        """Return how many runs lie in the folder of runs that are about other images."""
+        given = {folder.resolve() for folder in self.given}
+        return sum(
+            not self._is_of_these(folder) for folder in self._beside() if folder.resolve() not in given
+        )
+
+    def _beside(self) -> list[Path]:
+        return sorted(self.runs.iterdir()) if self.runs.is_dir() else []
+
+    def _is_of_these(self, folder: Path) -> bool:
+        """Say whether a run was dealt any of the images, or does not say which."""
+        file = folder / SPLIT_FILE
+        state = stamp(file)
+        with self._lock:
+            kept = self._dealt.get(folder)
+            if kept is None or kept[0] != state:
+                kept = self._dealt[folder] = (state, _deals_any(file, self.images))
+            return kept[1]
+
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds a run, finished or not."""
     return (folder / RECORD).is_file() or (folder / SPLIT_FILE).is_file()
+
+
+def _deals_any(file: Path, images: Container[str]) -> bool:
+    """Return whether a split file names any of these images; one that is empty or damaged may do."""
+    try:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+            named = [row["path"] for row in csv.DictReader(lines)]
+    except (OSError, KeyError, csv.Error):  # who asks about the run is told
+        return True
+    return not named or any(name in images for name in named)
 
 
 def _read_json(path: Path) -> Json | None:

@@ -280,7 +280,8 @@ def apply_split(dataset: Dataset, path: Path) -> Dataset:
     if len(missing):
         raise SplitError(
             f"{path} does not mention {len(missing)} of {len(dataset)} images, "
-            f"the first being {missing.samples[0].id}"
+            f"the first being {missing.samples[0].id}; "
+            "`tellapart split DATA --out FILE` deals all of them anew"
         )
     covered = dataset.without({entry.path: entry.reason for entry in missing.ledger})
     samples = []
