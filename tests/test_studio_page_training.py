@@ -166,6 +166,18 @@ def test_the_check_shows_how_far_it_is_and_what_it_found(studio, busy, window):
     expect(panel.get_by_text("1 image changed since")).to_be_visible()
 
 
+def test_where_nothing_is_known_a_button_checks_and_shows_how_far_it_is(studio, busy, window):
+    window.expected.append("status of 400")
+    page = window(studio, "/duplicates")
+    for view in ("Duplicates", "Review"):  # from the second one that is refused: it is under way
+        page.get_by_role("link", name=view).click()
+        page.get_by_role("button", name="Check the data").press("Enter")
+        expect(page.locator(".check").get_by_text("Now: inspecting")).to_be_visible()
+    expect(page.locator(".toast")).to_contain_text("is still running, started by")
+    busy.unlink()
+    expect(page.locator(".check").get_by_text("1 finding (0 errors, 1 warning)")).to_be_visible()
+
+
 def test_past_runs_show_their_curves_over_each_other(studio, window):
     for name in ("first", "other"):
         if name != "first":

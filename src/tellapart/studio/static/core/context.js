@@ -35,7 +35,8 @@ function addressable(emit, publish) {
 
 /** @param {{transport: object, overview: object, keys: object, publish?: function, go?: function}} parts
  * @returns {object} {ask, show, showFull, overview, state, go, labels, keys, on, emit, announce, toast}, what makes an
- *   img: picture(item, attributes, size) and wholePicture(item, attributes), and what notes an error: complain(error)
+ *   img: picture(item, attributes, size) and wholePicture(item, attributes), what notes an error: complain(error),
+ *   and what starts a check of the data and goes where it is seen to run: check()
  */
 export function createContext({ transport, overview, keys, publish = () => {}, go = () => {} }) {
   const listeners = new Map();
@@ -50,7 +51,8 @@ export function createContext({ transport, overview, keys, publish = () => {}, g
     return img;
   };
   const complain = (error) => { toast(error.message, { kind: "error" }); };
-  const context = { ...transport, overview, keys, go, on, emit, announce, toast, complain,
+  const check = () => transport.ask("check_start").catch(complain).finally(() => go("training"));
+  const context = { ...transport, overview, keys, go, on, emit, announce, toast, complain, check,
     picture: drawn(transport.show), wholePicture: drawn(transport.showFull), state: addressable(emit, publish) };
   context.labels = labelling(context);
   return context;

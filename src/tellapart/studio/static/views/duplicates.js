@@ -8,7 +8,7 @@ const MOST_SHOWN = 12, MOST_KEYS = 20, BLINK_MS = 600;
 const namesIn = ({ images }) => [...new Set(images.map(({ label }) => label))];
 
 export async function mount(root, context) {
-  const { ask, state, keys, labels, overview, toast, announce, complain, go } = context;
+  const { ask, state, keys, labels, overview, toast, announce, complain } = context;
   const write = !overview.read_only, classes = overview.class_names;
   let rows = [], told = { total: 0, open: 0, choices: {} }, at = 0, chosen = 0;
   const bar = h("div.bar.duplicates-bar"), made = h("div", { "aria-live": "polite" }), list = h("div.clusters");
@@ -103,7 +103,7 @@ export async function mount(root, context) {
         { disabled: !write, "data-key": `${k}-keep-${n}` }));
   }
   const nothing = () => empty(...told.nothing,
-    !overview.has_findings && button("Check the data", () => go("training"), { class: "primary" }));
+    !overview.has_findings && write && button("Check the data", context.check, { class: "primary" }));
   /** Lay two images of a cluster over one another. */
   function compare({ images, pairs }, n) {
     const first = images[n], partner = pairs.find(([a, b]) => a === first.i || b === first.i) ?? [];

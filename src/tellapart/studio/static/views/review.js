@@ -8,7 +8,7 @@ import { zoom } from "./zoom.js";
 const REFRESH_MS = 400;
 
 export async function mount(root, context) {
-  const { ask, state, keys, labels, overview, announce, complain, go } = context;
+  const { ask, state, keys, labels, overview, announce, complain } = context;
   const classes = overview.class_names, write = !overview.read_only;
   const ahead = new Map(); // image -> what is asked of it, so that the next is there at once
   const steps = []; // what Backspace goes back over: {i, done}
@@ -212,7 +212,7 @@ export async function mount(root, context) {
   const ways = () => h("div.bar.ways", act("previous", "Previous", move(-1)), act("next", "Next", move(1)),
     act("skip", "Skip", skip, off), act("undoBack", "Undo, back", back, { symbol: "undo", ...off }));
   const nothing = () => empty("Nothing to review", queue.nothing,
-    !overview.has_findings && button("Check the data", () => go("training"), { class: "primary" }));
+    !overview.has_findings && write && button("Check the data", context.check, { class: "primary" }));
 
   // ---- keeping up ----
   keys.bind(root, { accept, keep, label, exclude, flag, pick, skip, next: move(1), previous: move(-1), right: move(1),
