@@ -16,20 +16,6 @@ from tellapart.sources.session import Refused, Session, Unavailable
 # ------------------------------------------------------------------------------------- addresses
 
 
-@pytest.fixture
-def connected(monkeypatch) -> list[tuple]:
-    """Every address that a socket of this process was connected to."""
-    seen = []
-    connect = socket.socket.connect
-
-    def recording(sock, address):
-        seen.append(address[:2])
-        return connect(sock, address)
-
-    monkeypatch.setattr(socket.socket, "connect", recording)
-    return seen
-
-
 @pytest.mark.parametrize(
     "host",
     [
