@@ -44,14 +44,12 @@ class Process:
     @property
     def has_workers(self) -> bool:
         """Whether any of its group, which may outlive it for a moment, still runs."""
-        if _started(self.pid) not in (
-            None,
-            self.started,
-        ):  # a number is not given again while its group lives
+        # A number is not given again while a group has it: under that of another process there is no worker.
+        if _started(self.pid) not in (None, self.started):
             return False
         try:
             os.killpg(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # none, or somebody else's
             return False
         return True
 
