@@ -281,5 +281,7 @@ def test_files_that_cannot_be_read_need_no_line_in_the_split_file(tmp_path):
     assert ids(dataset) == ids(sound)
     assert [entry.path for entry in dataset.ledger] == ["a/broken.png"]
     (folder / "a" / "new.png").write_bytes((folder / "a" / "000.png").read_bytes())
-    with pytest.raises(SplitError, match=r"does not mention 1 of 8 images, the first being a/new\.png"):
+    with pytest.raises(
+        SplitError, match=r"does not mention 1 of 8 images, the first being a/new\.png; `tellapart split"
+    ):
         apply_split(Dataset.from_folder(folder), tmp_path / "split.csv")

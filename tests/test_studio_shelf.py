@@ -7,7 +7,7 @@ from stored_runs import predictions_of, write_run
 from tellapart.errors import ConfigError, DataError
 from tellapart.evaluation.tables import write_predictions
 from tellapart.records import Threshold
-from tellapart.studio.shelf import Shelf
+from tellapart.studio.shelf import Shelf, read_split
 
 ANSWERS = [
     ("benign/000.png", "benign", 0.1),
@@ -63,6 +63,15 @@ def test_runs_of_other_images_are_passed_over_unless_the_user_named_them(runs):
 def test_a_run_whose_split_is_damaged_is_listed_so_that_somebody_is_told(runs):
     (runs / "first" / "split.csv").write_text("nothing\nof the kind\n")
     assert "first" in shelf_of(runs).names()
+    with pytest.raises(DataError, match=r"split\.csv cannot be read as a split"):
+        read_split(runs / "first" / "split.csv")
+
+
+def test_a_split_is_read_by_columns(runs):
+    file = runs / "first" / "split.csv"
+    assert read_split(file, "label") == {}
+    file.write_text("path,label,split\na.png,a,test\nb.png,b,\n")
+    assert read_split(file, "split", "fold") == {"a.png": ("test", ""), "b.png": ("", "")}
 
 
 def test_a_run_gives_back_what_it_stored(runs):

@@ -1,9 +1,7 @@
 """Images that are like one another, by the features that trainings and checks have left in the cache."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -15,7 +13,7 @@ from tellapart.data.cache import ContentCache, cache_folder
 from tellapart.data.reader import chunked
 from tellapart.studio.catalog import Catalog
 from tellapart.studio.jobs import stamp
-from tellapart.studio.shelf import StoredRun
+from tellapart.studio.shelf import StoredRun, read_split
 
 N_NEAREST = 5
 """Images named beside one in doubt; as many as a check names."""
@@ -63,8 +61,9 @@ class Alike:
         """Return the features of the images that a run has seen, from the first cache that knows any."""
         digests = {
             i: sha256
-            for sample_id, sha256 in _seen(run.folder / SPLIT_FILE)
-            if (i := self._catalog.index(sample_id)) is not None
+            for sample_id, (sha256,) in read_split(run.folder / SPLIT_FILE, "sha256").items()
+            if sha256
+            and (i := self._catalog.index(sample_id)) is not None
             and self._catalog.digests.known(i) in (None, sha256)
         }
         for name in _caches(run):
@@ -132,16 +131,6 @@ class Features:
 def _axes(n_features: int) -> NDArray[np.float32]:
     """Return what vectors are projected on, float32 of shape (n_features, SKETCH)."""
     return np.random.default_rng(0).standard_normal((n_features, SKETCH), dtype=np.float32)
-
-
-def _seen(split: Path) -> Iterator[tuple[str, str]]:
-    """Yield id and content hash of the images that a run was given; none where it did not write them."""
-    if not split.is_file():
-        return
-    with split.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        for row in csv.DictReader(file):
-            if row.get("sha256"):
-                yield row["path"], row["sha256"]
 
 
 def _caches(run: StoredRun) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The studio's split: dealing the images anew, so that no copy is on two sides; and on which side each is."""
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tellapart.errors import ConfigError
 from tellapart.studio.operation import Arguments, Json, Operation
+from tellapart.studio.shelf import read_split
 
 if TYPE_CHECKING:
     from tellapart.studio.desk import Desk
@@ -69,16 +69,15 @@ def sides_of(desk: "Desk", name: str) -> Sides:
     """Return what gives an image's part: the studio's split, if one was made, else what the data say."""
     path, samples = desk.runs / _file_name(name), desk.given.samples
     if path.is_file():
-        dealt = _read_split(path, path.stat().st_mtime_ns)
+        dealt = _dealt(path, path.stat().st_mtime_ns)
         return lambda i: dealt.get(samples[i].id)
     return lambda i: samples[i].split
 
 
 @lru_cache(maxsize=2)
-def _read_split(path: Path, written: int) -> Mapping[str, str]:
+def _dealt(path: Path, written: int) -> Mapping[str, str]:
     """Return image id -> part or fold; `written` makes a changed file be read anew."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["path"]: row["split"] or row["fold"] for row in csv.DictReader(file)}
+    return {name: split or fold for name, (split, fold) in read_split(path, "split", "fold").items()}
 
 
 def _facts(told: Json) -> list[str]:

@@ -1,6 +1,5 @@
 """The decision of a finished run: choosing its threshold anew, in every file that tells of it."""
 
-import csv
 import json
 import os
 from collections import defaultdict
@@ -16,7 +15,7 @@ from tellapart.bundle import SPLIT_FILE, VALIDATION_FILE, Bundle
 from tellapart.errors import ConfigError, DataError
 from tellapart.records import Predictions, Threshold, decide
 from tellapart.studio.operation import Json
-from tellapart.studio.shelf import StoredRun
+from tellapart.studio.shelf import StoredRun, read_split
 
 if TYPE_CHECKING:
     from tellapart.evaluation.evaluation import Evaluation
@@ -143,10 +142,9 @@ def _folds(folder: Path, evaluation: "Evaluation") -> dict[str, dict[str, Any]]:
     whole = evaluation.predictions
     row_of = {sample_id: row for row, sample_id in enumerate(whole.sample_ids)}
     rows: dict[str, list[int]] = defaultdict(list)
-    with (folder / SPLIT_FILE).open(encoding="utf-8", newline="") as file:
-        for entry in csv.DictReader(file):
-            if entry["path"] in row_of:
-                rows[entry["fold"]].append(row_of[entry["path"]])
+    for sample_id, (fold,) in read_split(folder / SPLIT_FILE, "fold").items():
+        if sample_id in row_of:
+            rows[fold].append(row_of[sample_id])
     parts = [_part(whole, np.array(rows[fold])) for fold in sorted(rows, key=int)]
     return summarise_folds([replace(evaluation, predictions=part) for part in parts])
 

@@ -1,6 +1,5 @@
 """From what a user names to a desk: a folder, a manifest, or a run that says what it was trained on."""
 
-import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from tellapart.data.label_events import check_text
 from tellapart.data.manifest import MANIFEST_SUFFIXES
 from tellapart.errors import ConfigError, DataError, JournalError
 from tellapart.studio.desk import Desk
-from tellapart.studio.shelf import RECORD, is_run
+from tellapart.studio.shelf import RECORD, is_run, read_split
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _data_of(run: Path) -> tuple[Path, Dataset]:
         raise DataError(f"{run / RECORD} cannot be read ({exc!r}); {otherwise}") from exc
     if not root.is_dir():
         raise ConfigError(f"{run} was trained on images in {root}, which is not there now; {otherwise}")
-    rows = _rows_of(run)
+    rows = read_split(run / SPLIT_FILE, "label", "group")
     manifests = (path for path in sorted(root.iterdir()) if path.suffix.lower() in MANIFEST_SUFFIXES)
     found: list[tuple[int, bool, Path, Dataset]] = []
     for data in (root, *manifests):
@@ -130,18 +129,7 @@ def _data_of(run: Path) -> tuple[Path, Dataset]:
     return data, given
 
 
-def _rows_of(run: Path) -> dict[str, tuple[str, str]]:
-    """Return image id -> label and group, as ``split.csv`` has them; empty for a run without one."""
-    try:
-        with (run / SPLIT_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return {row["path"]: (row["label"], row["group"]) for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, csv.Error) as exc:
-        raise DataError(f"{run / SPLIT_FILE} cannot be read ({exc!r})") from exc
-
-
-def _n_agreeing(given: Dataset, rows: Mapping[str, tuple[str, str]], group_by: str | None) -> int:
+def _n_agreeing(given: Dataset, rows: Mapping[str, tuple[str, ...]], group_by: str | None) -> int:
     """Count what labels and groups have in common with a run's."""
     if group_by and any(group_by in sample.metadata for sample in given.samples):
         given = given.grouped_by(group_by)

@@ -202,12 +202,29 @@ def is_run(folder: Path) -> bool:
     return (folder / RECORD).is_file() or (folder / SPLIT_FILE).is_file()
 
 
+def read_split(file: Path, *columns: str) -> dict[str, tuple[str, ...]]:
+    """Return image id -> values of these columns in a split file; nothing where there is no file.
+
+    Raises
+    ------
+    DataError
+        If it is no split file, or damaged.
+    """
+    try:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
+            rows = csv.DictReader(lines)
+            return {row["path"]: tuple(row.get(column) or "" for column in columns) for row in rows}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, csv.Error) as exc:
+        raise DataError(f"{file} cannot be read as a split ({exc!r})") from exc
+
+
 def _deals_any(file: Path, images: Container[str]) -> bool:
     """Return whether a split file names any of these images; one that is empty or damaged may do."""
     try:
-        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            named = [row["path"] for row in csv.DictReader(lines)]
-    except (OSError, KeyError, csv.Error):  # who asks about the run is told
+        named = read_split(file)
+    except DataError:  # who asks about the run is told
         return True
     return not named or any(name in images for name in named)
 
